@@ -1,0 +1,70 @@
+/** Holds root keys and wraps data keys with them. One file in `key-providers/` each. */
+export type KeyProvider = {
+  readonly name: string;
+  /** The id of the root key that `wrap` uses now. Shown in metadata and reports; not a secret. */
+  currentKeyId(): Promise<string>;
+  /** Wraps 32 bytes under the current root key, bound to `context` where the provider can. Throws `key_unavailable`. */
+  wrap(plain: Buffer, context: WrapContext): Promise<WrappedKey>;
+  /** Throws `key_unavailable` (try again) or `secret_unreadable` (the key is missing or the value was altered). */
+  unwrap(wrapped: WrappedKey, context: WrapContext): Promise<Buffer>;
+  /** Throws `key_unavailable` with what to do. */
+  health(): Promise<void>;
+};
+
+/** Authenticated with the wrapped key, so that a data key copied to another tenant does not unwrap. */
+export type WrapContext = { tenantId: string; purpose: DataKeyPurpose; version: number };
+
+export type WrappedKey = { keyId: string; ciphertext: string };
+
+/** `seal`: secrets; `fingerprint`: HMAC of tokens; `entry`: HMAC of audit entries. A key of its own for each. */
+export type DataKeyPurpose = 'seal' | 'fingerprint' | 'entry';
+
+/** What a sealed value is bound to by its protected header. */
+export type SealContext = { tenantId: string; objectId: string; generation: number };
+
+/** Collection `data_keys`. `_id` is `<tenantId>:<purpose>:<version>`; also the `kid` of the JWE, with the purpose. */
+export type DataKeyDoc = {
+  _id: string;
+  tenantId: string;
+  purpose: DataKeyPurpose;
+  version: number;
+  /** Absent once destroyed (crypto-shredding). */
+  wrapped: WrappedKey | null;
+  state: 'active' | 'decrypt_only' | 'retired' | 'destroyed';
+  createdAt: Date;
+};
+
+/** Seals and opens values of tenants. Caches unwrapped data keys for a bounded time. */
+export type Vault = {
+  /** A compact JWE (RFC 7516): `alg` A256KW, `enc` A256GCM, `kid`, `tid`, `oid`, `gen` in the protected header. */
+  seal(plain: string, context: SealContext): Promise<SealedValue>;
+  /** Throws `secret_unreadable` unless the header names exactly this context and the value is untouched. */
+  open(jwe: string, context: SealContext): Promise<string>;
+  /** HMAC-SHA-256 under the tenant's current fingerprint key: `v<version>.<base64url>`. */
+  fingerprint(tenantId: string, value: string): Promise<string>;
+  /** The fingerprints of a value under every usable version of a tenant's key: to look a leaked string up. */
+  fingerprints(tenantId: string, value: string): Promise<string[]>;
+  /** HMAC-SHA-256 in base64url under the tenant's entry key. */
+  mac(tenantId: string, text: string): Promise<string>;
+};
+
+/** `keyVersion`: the data key's version, kept as metadata so that a rotation finds what is left to re-seal. */
+export type SealedValue = { jwe: string; keyVersion: number };
+
+/**
+ * Where sealed values live. Values are immutable and addressed by (tenant, object, generation): a new generation is
+ * put first, then the credential's metadata is committed to MongoDB, then the old generation is deleted.
+ */
+export type SecretStore = {
+  readonly name: string;
+  /** Durable when it resolves. Throws `conflict` when that generation exists with another content, `store_unavailable`. */
+  put(items: { context: SealContext; sealed: SealedValue }[]): Promise<StoredSecret[]>;
+  /** In order; null where missing. */
+  get(items: { context: SealContext; stored: StoredSecret }[]): Promise<(string | null)[]>;
+  /** A value that is not there is success. */
+  delete(items: { context: SealContext; stored: StoredSecret }[]): Promise<void>;
+  health(): Promise<void>;
+};
+
+/** Kept in the credential's document. The `mongodb` store keeps the JWE right here, so that it commits with the entry. */
+export type StoredSecret = { store: string; keyVersion: number; jwe?: string };

@@ -1,0 +1,26 @@
+import { v7 } from 'uuid';
+import type { Clock } from './clock.ts';
+import type { Random } from './random.ts';
+
+/** Every kind of object has a prefix of its own; bearer values (`kt_live_…`) never share one with an id. */
+export const ID_PREFIXES = {
+  tenant: 'ten',
+  principal: 'prn',
+  credential: 'cred',
+  event: 'evt',
+  entry: 'ent',
+  signal: 'sig',
+  finding: 'fnd',
+  incident: 'inc',
+  subscription: 'sub',
+  delivery: 'dlv',
+  worker: 'wrk',
+} as const;
+
+export type IdKind = keyof typeof ID_PREFIXES;
+
+/** A prefixed UUIDv7 (RFC 9562 §5.7), e.g. `cred_019a…` (32 hex digits, no dashes): sorts by time of making. */
+export function newId(kind: IdKind, deps: { clock: Pick<Clock, 'now'>; random: Pick<Random, 'bytes'> }): string {
+  const uuid = v7({ msecs: deps.clock.now(), random: deps.random.bytes(16) });
+  return `${ID_PREFIXES[kind]}_${uuid.replaceAll('-', '')}`;
+}

@@ -1,0 +1,126 @@
+import type { Secret } from '../secret.ts';
+
+/**
+ * What a provider hands over: the plain content of one generation of a credential. It exists in memory only;
+ * `crypto/` seals it as one JWE.
+ */
+export type SecretMaterial = {
+  /** The access token, or the API key itself. What the token release gives out. */
+  accessToken: Secret;
+  refreshToken?: Secret;
+  /** OpenID Connect ID token, kept so that a revocation or logout can hint with it. */
+  idToken?: Secret;
+  /** RFC 7592 §3: what manages a dynamically registered client. */
+  registrationAccessToken?: Secret;
+};
+
+/** A provider's answer to an exchange or a refresh, validated and made uniform. */
+export type TokenReply = {
+  material: SecretMaterial;
+  /** `Bearer` unless the provider says otherwise (RFC 6749 §7.1). */
+  tokenType: string;
+  /** Milliseconds since the epoch, or null where the provider names no expiry. */
+  expiresAt: number | null;
+  /** Expiry of the refresh token where the provider names one, else null. */
+  refreshExpiresAt: number | null;
+  /** Granted scopes; null when the reply is silent, which means "as asked for" (RFC 6749 §5.1). */
+  scopes: string[] | null;
+  /** Fields of the reply worth keeping beside the credential, e.g. Notion's `workspace_id`. Never a secret. */
+  metadata: Record<string, string>;
+};
+
+export type AuthorizationRequest = {
+  redirectUri: string;
+  /** Opaque, single use (RFC 6749 §10.12). */
+  state: string;
+  /** RFC 7636 §4.2, S256. */
+  codeChallenge: string;
+  scopes: string[];
+  /** RFC 8707 resource indicator. */
+  resource?: string;
+};
+
+export type CodeExchange = {
+  code: Secret;
+  redirectUri: string;
+  codeVerifier: Secret;
+  resource?: string;
+};
+
+export type CallOptions = { signal: AbortSignal };
+
+/** A provider's own word on a token. `unknown`: it has no means to say. */
+export type Verdict = 'active' | 'inactive' | 'unknown';
+
+/**
+ * One service, ready to be called. Every call is bounded in time, throws only `AppError` (codes `provider_*`),
+ * and never puts a provider's response body into an error. Optional calls are absent where the service has none.
+ */
+export type Provider = {
+  /** The name in the catalogue: lower case, digits and dashes. */
+  readonly service: string;
+  readonly displayName: string;
+  /** `sandbox` providers are marked wherever they are shown. */
+  readonly sandbox: boolean;
+  /** Issuer identifier (RFC 8414 §2) where known; answers of another issuer are refused (RFC 9207). */
+  readonly issuer: string | null;
+  readonly defaultScopes: readonly string[];
+  /** Whether a refresh hands out a new refresh token and ends the old one. */
+  readonly rotatesRefreshTokens: boolean;
+  /** For tokens without expiry: how often to probe that they still live. Milliseconds. */
+  readonly probeEveryMs: number;
+  /** An unused refresh token lapses after this time; it is refreshed before. Null: never. Milliseconds. */
+  readonly refreshTokenIdleMs: number | null;
+  /** How many calls one process makes to this provider at once. */
+  readonly maxConcurrent: number;
+
+  /** Builds the URL that the person is sent to. Absent: the service takes imported keys only. */
+  authorizationUrl?(request: AuthorizationRequest): Promise<string>;
+  /** RFC 6749 §4.1.3. Throws `provider_rejected` when the code is refused. */
+  exchangeCode?(exchange: CodeExchange, options: CallOptions): Promise<TokenReply>;
+  /**
+   * RFC 6749 §6. The reply always carries a refresh token: the new one, or the old one where the provider sent none.
+   * Throws `provider_grant_ended` on invalid_grant, `provider_throttled` (with `retryAfterMs`), `provider_unavailable`,
+   * `provider_misconfigured` (invalid_client), `provider_rejected`.
+   */
+  refresh?(refreshToken: Secret, options: CallOptions & { scopes?: string[]; resource?: string }): Promise<TokenReply>;
+  /** RFC 6749 §4.4. */
+  clientCredentials?(request: { scopes: string[]; resource?: string }, options: CallOptions): Promise<TokenReply>;
+  /** RFC 7009. Ends the whole grant where the provider allows. A token that is unknown there is success. */
+  revoke?(material: SecretMaterial, options: CallOptions): Promise<void>;
+  /** RFC 7662, or a cheap authenticated call. Does not consume anything. */
+  probe?(material: SecretMaterial, options: CallOptions): Promise<Verdict>;
+  /** RFC 7662 on the refresh token, without consuming it: is it still good? Absent where there is no introspection. */
+  introspectRefreshToken?(refreshToken: Secret, options: CallOptions): Promise<Verdict>;
+  /** Whether a string has the form of this service's keys or tokens. Undefined where the form is not known. */
+  looksLikeToken?(value: string): boolean;
+};
+
+/** What configuration says of one service (environment: `KEYTURN_PROVIDER_<SERVICE>_<FIELD>`). */
+export type ProviderSettings = {
+  service: string;
+  /** The plug-in to use; by default the file named as the service, else `oauth2`. */
+  type?: string;
+  clientId?: string;
+  clientSecret?: Secret;
+  issuer?: string;
+  scopes?: string[];
+  sandbox?: boolean;
+  /** Base URL of the provider in place of its own: tests and on-premise installations. */
+  baseUrl?: string;
+  /** Further settings of the plug-in, by lower-case name, e.g. `authorize_url`, `token_url`, `revoke_url`. */
+  extra: Record<string, string>;
+};
+
+/** What each file in `providers/` exports as `plugin`. One file is one provider; it is picked up by being there. */
+export type ProviderPlugin = {
+  /** File name without its ending. */
+  readonly type: string;
+  create(settings: ProviderSettings, deps: ProviderDeps): Promise<Provider>;
+};
+
+export type ProviderDeps = {
+  clock: { now(): number };
+  /** Bound of one HTTP call. Milliseconds. */
+  timeoutMs: number;
+};
