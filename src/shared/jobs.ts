@@ -1,0 +1,50 @@
+/**
+ * The catalogue of jobs: one row per queue. A job is a hint that work is due; what is true stands in MongoDB, so a job
+ * may be lost, doubled or late. Payloads lie in Redis in the clear: ids and a reason, never a secret.
+ */
+import { z } from 'zod';
+
+/** Lower is sooner (BullMQ: 1 … 2 097 152). A containment overtakes ten thousand refreshes. */
+export const PRIORITY = { urgent: 1, onDemand: 10, normal: 100, bulk: 1000 } as const;
+
+const id = z.string().min(1).max(80);
+const reason = z.string().max(40);
+
+export const PAYLOADS = {
+  /** Events to act on. */
+  events: z.strictObject({ eventIds: z.array(id).min(1).max(1000), reason }),
+  /** Credentials of one service to act on. */
+  credentials: z.strictObject({ service: id, credentialIds: z.array(id).min(1).max(1000), reason }),
+  /** Objects of one tenant. */
+  tenant: z.strictObject({ tenantId: id, reason }),
+  /** Objects by id. */
+  ids: z.strictObject({ ids: z.array(id).min(1).max(1000), reason }),
+} as const;
+
+export type PayloadKind = keyof typeof PAYLOADS;
+export type Payload<K extends PayloadKind> = z.infer<(typeof PAYLOADS)[K]>;
+
+type JobRow = { payload: PayloadKind; concurrency: number; about: string };
+
+export const JOBS = {
+  exchange: { payload: 'events', concurrency: 8, about: 'redeems codes and imports secrets' },
+  refresh: { payload: 'credentials', concurrency: 8, about: 'refreshes what is due, or was asked for' },
+  rotate: { payload: 'credentials', concurrency: 4, about: 'carries rotations through their steps' },
+  revoke: { payload: 'events', concurrency: 8, about: 'revokes at the provider and destroys' },
+  detect: { payload: 'ids', concurrency: 4, about: 'turns signals into findings and incidents' },
+  respond: { payload: 'ids', concurrency: 8, about: 'contains incidents' },
+  audit: { payload: 'tenant', concurrency: 2, about: 'chains entries and publishes checkpoints' },
+  deliver: { payload: 'ids', concurrency: 32, about: 'tells subscribers' },
+} as const satisfies Record<string, JobRow>;
+
+export type JobName = keyof typeof JOBS;
+export type JobPayload<N extends JobName> = Payload<(typeof JOBS)[N]['payload']>;
+
+/**
+ * Settings of every BullMQ worker. A killed worker's job is retried after lockDuration + stalledInterval. A second stall
+ * fails a job for good unless maxStalledCount allows more; MongoDB would bring the work back even so.
+ */
+export const WORKER_SETTINGS = { lockDuration: 10_000, stalledInterval: 5_000, maxStalledCount: 5 } as const;
+
+/** Jobs are hints: none is kept, none is retried by BullMQ. What failed is due again in MongoDB. */
+export const JOB_OPTIONS = { attempts: 1, removeOnComplete: true, removeOnFail: true } as const;

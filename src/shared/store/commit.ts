@@ -1,0 +1,121 @@
+/**
+ * Commits many changes as one transaction, each with its own compare-and-set and its audit entries (promise 6), each told
+ * its own outcome. A change whose condition does not hold never harms its neighbours: the group is halved until it
+ * stands alone.
+ */
+import {
+  type AnyBulkWriteOperation,
+  type ClientSession,
+  type Document,
+  MongoBulkWriteError,
+  MongoError,
+} from 'mongodb';
+import { AppError } from '../errors.ts';
+import { makeBatcher } from './batcher.ts';
+import type { CollectionName, Database, Documents } from './database.ts';
+import type { Entry } from './documents.ts';
+
+/** `update` must match exactly one document, else the whole change is `stale`; `insert` of what exists is `duplicate`. */
+export type Operation<N extends CollectionName = CollectionName> =
+  | { in: N; insert: Documents[N] }
+  | { in: N; update: Document & { _id: string; tenantId: string }; set: Document };
+
+/** One change, all or nothing. It has at least one entry: no act without a record. */
+export type Change = { operations: Operation[]; entries: Entry[] };
+
+export type Outcome = 'committed' | 'stale' | 'duplicate';
+
+export type Commit = (change: Change) => Promise<Outcome>;
+
+/** `commit` for one process. `idle` resolves when all that was handed in is settled. */
+export function makeCommitter(
+  database: Database,
+  options: { maxSize?: number; maxConcurrent?: number } = {},
+): { commit: Commit; idle: () => Promise<void> } {
+  const batcher = makeBatcher<Change, Outcome>((changes) => commitGroup(database, changes), {
+    maxSize: options.maxSize ?? 200,
+    maxConcurrent: options.maxConcurrent ?? 2,
+  });
+  return { commit: batcher.run, idle: batcher.idle };
+}
+
+async function commitGroup(database: Database, changes: Change[]): Promise<(Outcome | Error)[]> {
+  const verdict = await tryCommit(database, changes);
+  if (verdict === 'committed') return changes.map(() => 'committed' as const);
+  if (verdict instanceof AppError && verdict.code === 'store_unavailable') return changes.map(() => verdict);
+  if (changes.length === 1) return [await judgeAlone(database, changes[0]!, verdict)];
+  const middle = Math.ceil(changes.length / 2);
+  return [
+    ...(await commitGroup(database, changes.slice(0, middle))),
+    ...(await commitGroup(database, changes.slice(middle))),
+  ];
+}
+
+/**
+ * A change that failed alone may have been committed by an attempt whose answer got lost. Its entries carry ids from
+ * the start, so their presence tells.
+ */
+async function judgeAlone(database: Database, change: Change, verdict: Outcome | Error): Promise<Outcome | Error> {
+  const _id = change.entries[0]!._id;
+  const found =
+    (await database.collection('audit_inbox').findOne({ _id }, { projection: { _id: 1 } })) ??
+    (await database.collection('audit').findOne({ _id }, { projection: { _id: 1 } }));
+  return found ? 'committed' : verdict;
+}
+
+class Mismatch extends Error {}
+
+type AnyDocument = { _id: string } & Document;
+
+async function tryCommit(database: Database, changes: Change[]): Promise<Outcome | Error> {
+  try {
+    await database.client.withSession((session) =>
+      session.withTransaction(() => writeAll(database, changes, session), { timeoutMS: 20_000 }),
+    );
+    return 'committed';
+  } catch (error) {
+    if (error instanceof Mismatch) return 'stale';
+    if (isDuplicateKey(error)) return 'duplicate';
+    return toStoreError(error);
+  }
+}
+
+async function writeAll(database: Database, changes: Change[], session: ClientSession): Promise<void> {
+  const byCollection = new Map<CollectionName, AnyBulkWriteOperation<AnyDocument>[]>();
+  for (const operation of changes.flatMap((change) => change.operations)) {
+    const writes = byCollection.get(operation.in) ?? [];
+    byCollection.set(operation.in, writes);
+    writes.push(
+      'insert' in operation
+        ? { insertOne: { document: operation.insert as AnyDocument } }
+        : { updateOne: { filter: operation.update, update: operation.set } },
+    );
+  }
+  for (const [name, writes] of byCollection) {
+    const updates = writes.filter((write) => 'updateOne' in write).length;
+    const result = await database.db.collection<AnyDocument>(name).bulkWrite(writes, { session, ordered: true });
+    if (result.matchedCount !== updates) throw new Mismatch();
+  }
+  const entries = changes.flatMap((change) => change.entries);
+  if (entries.length > 0) await database.collection('audit_inbox').insertMany(entries, { session });
+}
+
+/** MongoDB's 11000, also inside a bulk write. */
+export function isDuplicateKey(error: unknown): boolean {
+  if (error instanceof MongoBulkWriteError) return [error.writeErrors].flat().some((write) => write.code === 11000);
+  return error instanceof MongoError && error.code === 11000;
+}
+
+/** A failure of the driver: `store_unavailable` when the server was not there to say no, `internal` when it said no. */
+export function toStoreError(error: unknown): AppError {
+  if (error instanceof AppError) return error;
+  const refused = error instanceof MongoServerError && !isPassing(error);
+  return new AppError(error instanceof MongoError && !refused ? 'store_unavailable' : 'internal', { cause: error });
+}
+
+/** Codes of a server that is stepping down, starting, or shutting down, and labels that promise a retry may help. */
+function isPassing(error: MongoServerError): boolean {
+  const codes = [6, 7, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436, 50];
+  const labels = ['TransientTransactionError', 'UnknownTransactionCommitResult', 'RetryableWriteError'];
+  return codes.includes(Number(error.code)) || labels.some((label) => error.hasErrorLabel(label));
+}

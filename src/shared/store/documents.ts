@@ -1,0 +1,178 @@
+/** What lies in MongoDB, one type per collection. Every document carries `tenantId`, every query filters on it. */
+import type { StoredSecret } from '../crypto/contract.ts';
+import type { ErrorCode } from '../errors.ts';
+import type { CredentialState } from '../lifecycle.ts';
+
+/**
+ * The right of one worker to act on one object. `until` is set and compared by the server's clock (`$$NOW`), so that
+ * skew between processes does not matter. `fence` grows with every lease; a write names it, so a stale worker's fails.
+ */
+export type Lease = { holder: string; purpose: string; until: Date };
+
+export type Leased = {
+  fence: number;
+  lease: Lease | null;
+  /** The lease that was taken over because its holder did not come back; null when the last one ended well. */
+  interrupted: Lease | null;
+};
+
+/** When something is to be done with a credential next. Absent: nothing. Each has an index of its own. */
+export type Due = { refresh?: Date; rotate?: Date; expire?: Date; validate?: Date };
+
+export type CredentialKind = 'oauth2' | 'client_credentials' | 'api_key' | 'client_secret' | 'password';
+
+export type CredentialDoc = Leased & {
+  _id: string;
+  tenantId: string;
+  service: string;
+  /** Whose credential it is, in the app's own words. Unique with tenant and service while not destroyed. */
+  subject: string;
+  kind: CredentialKind;
+  state: CredentialState;
+  /** Number of the present secret; every write of a secret adds one. 0: none yet. */
+  generation: number;
+  secret: StoredSecret | null;
+  /** Keyed fingerprints of the tokens of the present and the previous generation, to find a leaked string. */
+  fingerprints: string[];
+  issuer: string | null;
+  resource: string | null;
+  scopes: string[];
+  tokenType: string;
+  /** Of the access token. Null: none is known. */
+  expiresAt: Date | null;
+  refreshExpiresAt: Date | null;
+  hasRefreshToken: boolean;
+  metadata: Record<string, string>;
+  due: Due;
+  /** Counts the sweep's claims; part of the job's id. */
+  epoch: number;
+  /** Failures in a row; 0 after a success. */
+  failures: number;
+  lastError: { code: ErrorCode; at: Date } | null;
+  /** Why and until when release is refused although the state would allow it, e.g. a revocation under way. */
+  blocked: { reason: string; at: Date } | null;
+  rotation: RotationDoc | null;
+  policy: { rotateEveryMs?: number; overlapMs?: number };
+  createdAt: Date;
+  updatedAt: Date;
+  secretChangedAt: Date | null;
+  lastReleasedAt: Date | null;
+};
+
+/** A rotation under way; its recorded step is where it continues after a crash. */
+export type RotationDoc = {
+  id: string;
+  rotator: string;
+  step: 'planned' | 'minted' | 'applied' | 'verified' | 'promoted';
+  eventId: string | null;
+  /** The new secret, sealed and committed before it is applied anywhere. Generation: the credential's + 1. */
+  pending: StoredSecret | null;
+  /** The old secret, kept until it retires. */
+  previous: StoredSecret | null;
+  /** What the rotator needs to go on, e.g. which of two slots is the new one. Never a secret. */
+  notes: Record<string, string>;
+  startedAt: Date;
+  retireAt: Date | null;
+};
+
+export type EventStatus = 'accepted' | 'processing' | 'succeeded' | 'failed' | 'parked';
+
+export type EventDoc = Leased & {
+  _id: string;
+  tenantId: string;
+  /** CloudEvents `source` and `id`: together they identify a duplicate (CloudEvents 1.0 §3.1.1). */
+  source: string;
+  sourceId: string;
+  type: string;
+  subject: string | null;
+  time: Date | null;
+  /** The checked data. Fields that are secret are in `sealed` instead. */
+  data: Record<string, unknown>;
+  /** The secret fields as one sealed JSON object, bound to this event (generation 1). */
+  sealed: StoredSecret | null;
+  principalId: string;
+  origin: Origin;
+  status: EventStatus;
+  attempts: number;
+  /** When work on it is next due; absent once settled. */
+  dueAt?: Date;
+  problem: { code: ErrorCode; detail: string } | null;
+  credentialId: string | null;
+  /** W3C traceparent of the request that brought it. */
+  traceparent: string | null;
+  receivedAt: Date;
+  settledAt: Date | null;
+};
+
+export type Origin = { ip: string | null; userAgent: string | null };
+
+export type AuthorizationDoc = {
+  /** SHA-256 of the state, base64url: the state itself is a bearer value. */
+  _id: string;
+  tenantId: string;
+  principalId: string;
+  service: string;
+  subject: string;
+  scopes: string[];
+  resource: string | null;
+  /** Where the person is sent back to in the app; null shows our own page. */
+  returnTo: string | null;
+  codeVerifier: StoredSecret;
+  /** SHA-256 of the cookie that ties the flow to one browser; set when the browser first passes our start page. */
+  browserHash: string | null;
+  usedAt: Date | null;
+  eventId: string | null;
+  createdAt: Date;
+  expiresAt: Date;
+};
+
+export type TenantDoc = { _id: string; tenantId: string; name: string; createdAt: Date; shreddedAt: Date | null };
+
+export type PrincipalDoc = {
+  _id: string;
+  tenantId: string;
+  name: string;
+  /** SHA-256 of the key in hex; the key has 256 bits of entropy, so no slow hash is needed. */
+  keyHash: string;
+  /** `service:action`, each part may be `*`. */
+  permissions: string[];
+  /** Sealed signing secret (Standard Webhooks `whsec_…`) when requests must be signed. */
+  signing: StoredSecret | null;
+  createdAt: Date;
+  expiresAt: Date | null;
+  revokedAt: Date | null;
+};
+
+export type ActorKind = 'principal' | 'worker' | 'subject' | 'system';
+
+/** One record of the audit log, as committed with the change it tells of. */
+export type Entry = {
+  _id: string;
+  tenantId: string;
+  at: Date;
+  /** Past tense: `credential.refreshed`. */
+  type: string;
+  actor: { kind: ActorKind; id: string } & Partial<Origin>;
+  outcome: 'success' | 'failure' | 'denied';
+  credentialId: string | null;
+  service: string | null;
+  subject: string | null;
+  eventId: string | null;
+  incidentId: string | null;
+  /** Stable code of what went wrong, or of why. */
+  reason: string | null;
+  detail: Record<string, string | number | boolean | null>;
+};
+
+/** An entry in its place in the chain: inserted once, never updated. */
+export type ChainedEntry = Entry & {
+  seq: number;
+  /** Hash of the entry before, hex; 64 zeros for the first. */
+  prev: string;
+  /** SHA-256(prev ‖ JCS(entry with seq)), hex (RFC 8785). */
+  hash: string;
+  /** HMAC of the hash under the tenant's entry key: who rewrites the whole chain in MongoDB lacks the key. */
+  mac: string;
+};
+
+export type ChainHead = { _id: string; tenantId: string; seq: number; hash: string; updatedAt: Date };
