@@ -10,15 +10,15 @@ export const PRIORITY = { urgent: 1, onDemand: 10, normal: 100, bulk: 1000 } as 
 const id = z.string().min(1).max(80);
 const reason = z.string().max(40);
 
+const ids = z.array(id).max(1000);
+
 export const PAYLOADS = {
-  /** Events to act on. */
-  events: z.strictObject({ eventIds: z.array(id).min(1).max(1000), reason }),
-  /** Credentials of one service to act on. */
-  credentials: z.strictObject({ service: id, credentialIds: z.array(id).min(1).max(1000), reason }),
-  /** Objects of one tenant. */
+  /** Events and credentials to act on; either may be left out. */
+  work: z.strictObject({ eventIds: ids.optional(), credentialIds: ids.optional(), reason }),
+  /** The objects of one tenant. */
   tenant: z.strictObject({ tenantId: id, reason }),
   /** Objects by id. */
-  ids: z.strictObject({ ids: z.array(id).min(1).max(1000), reason }),
+  ids: z.strictObject({ ids, reason }),
 } as const;
 
 export type PayloadKind = keyof typeof PAYLOADS;
@@ -27,10 +27,10 @@ export type Payload<K extends PayloadKind> = z.infer<(typeof PAYLOADS)[K]>;
 type JobRow = { payload: PayloadKind; concurrency: number; about: string };
 
 export const JOBS = {
-  exchange: { payload: 'events', concurrency: 8, about: 'redeems codes and imports secrets' },
-  refresh: { payload: 'credentials', concurrency: 8, about: 'refreshes what is due, or was asked for' },
-  rotate: { payload: 'credentials', concurrency: 4, about: 'carries rotations through their steps' },
-  revoke: { payload: 'events', concurrency: 8, about: 'revokes at the provider and destroys' },
+  exchange: { payload: 'work', concurrency: 8, about: 'redeems codes and imports secrets' },
+  refresh: { payload: 'work', concurrency: 8, about: 'refreshes what is due, or was asked for' },
+  rotate: { payload: 'work', concurrency: 4, about: 'carries rotations through their steps' },
+  revoke: { payload: 'work', concurrency: 8, about: 'revokes at the provider and destroys' },
   detect: { payload: 'ids', concurrency: 4, about: 'turns signals into findings and incidents' },
   respond: { payload: 'ids', concurrency: 8, about: 'contains incidents' },
   audit: { payload: 'tenant', concurrency: 2, about: 'chains entries and publishes checkpoints' },

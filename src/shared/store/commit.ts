@@ -9,6 +9,7 @@ import {
   type Document,
   MongoBulkWriteError,
   MongoError,
+  MongoServerError,
 } from 'mongodb';
 import { AppError } from '../errors.ts';
 import { makeBatcher } from './batcher.ts';

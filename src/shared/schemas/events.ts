@@ -1,0 +1,112 @@
+/**
+ * Every event type that may come in: the schema of its data, which fields are secret, what permission it takes, and
+ * which queue acts on it.
+ */
+import { z } from 'zod';
+import type { JobName } from '../jobs.ts';
+import type { Action } from '../permissions.ts';
+
+const service = z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, 'must be a service name');
+const subject = z.string().min(1).max(255).meta({ description: "Whose credential it is, in the app's own words" });
+const credentialId = z.string().regex(/^cred_[0-9a-f]{32}$/, 'must be a credential id');
+const token = z.string().min(1).max(16_384);
+const scopes = z.array(z.string().min(1).max(255)).max(100);
+const reason = z.string().min(1).max(200);
+
+const exchange = z.strictObject({
+  service,
+  subject,
+  code: token,
+  codeVerifier: z.string().min(43).max(128),
+  redirectUri: z.url().max(2048),
+  scopes: scopes.optional(),
+  resource: z.url().max(2048).optional(),
+});
+
+const clientCredentials = z.strictObject({
+  service,
+  subject,
+  grantType: z.literal('client_credentials'),
+  scopes: scopes.optional(),
+  resource: z.url().max(2048).optional(),
+});
+
+const imported = z.strictObject({
+  service,
+  subject,
+  kind: z.enum(['oauth2', 'api_key', 'client_secret', 'password']).default('api_key'),
+  accessToken: token.meta({ description: 'The access token, API key, client secret or password' }),
+  refreshToken: token.optional(),
+  registrationAccessToken: token.optional(),
+  tokenType: z.string().max(40).optional(),
+  expiresAt: z.iso.datetime({ offset: true }).optional(),
+  scopes: scopes.optional(),
+  resource: z.url().max(2048).optional(),
+  metadata: z.record(z.string().max(64), z.string().max(1024)).optional(),
+  rotateEveryDays: z.number().positive().max(3650).optional(),
+  overlapSeconds: z
+    .number()
+    .min(0)
+    .max(30 * 86_400)
+    .optional(),
+});
+
+type EventRow = {
+  data: z.ZodType;
+  /** Fields of `data` that are sealed before anything is stored. */
+  secrets: readonly string[];
+  action: Action;
+  queue: JobName;
+  /** Whether `data.credentialId` names the object; else `data.service` does. */
+  onCredential: boolean;
+};
+
+export const EVENTS = {
+  'credential.exchange.requested': {
+    data: z.union([exchange, clientCredentials]),
+    secrets: ['code', 'codeVerifier'],
+    action: 'connect',
+    queue: 'exchange',
+    onCredential: false,
+  },
+  'credential.import.requested': {
+    data: imported,
+    secrets: ['accessToken', 'refreshToken', 'registrationAccessToken'],
+    action: 'import',
+    queue: 'exchange',
+    onCredential: false,
+  },
+  'credential.refresh.requested': {
+    data: z.strictObject({ credentialId, reason: reason.optional() }),
+    secrets: [],
+    action: 'refresh',
+    queue: 'refresh',
+    onCredential: true,
+  },
+  'credential.rotation.requested': {
+    data: z.strictObject({ credentialId, reason: reason.optional() }),
+    secrets: [],
+    action: 'rotate',
+    queue: 'rotate',
+    onCredential: true,
+  },
+  'credential.revocation.requested': {
+    data: z.strictObject({ credentialId, reason: reason.optional(), destroy: z.boolean().default(false) }),
+    secrets: [],
+    action: 'revoke',
+    queue: 'revoke',
+    onCredential: true,
+  },
+} as const satisfies Record<string, EventRow>;
+
+export type EventType = keyof typeof EVENTS;
+
+export type ExchangeData = z.infer<typeof exchange>;
+export type ClientCredentialsData = z.infer<typeof clientCredentials>;
+export type ImportData = z.infer<typeof imported>;
+export type RevocationData = z.infer<(typeof EVENTS)['credential.revocation.requested']['data']>;
+
+/** The row of an event type, or undefined: the table's keys are not all strings. */
+export function eventRow(type: string): EventRow | undefined {
+  return Object.hasOwn(EVENTS, type) ? EVENTS[type as EventType] : undefined;
+}
