@@ -1,3 +1,7 @@
+import type { Clock } from '../clock.ts';
+import type { Config } from '../config.ts';
+import type { Random } from '../random.ts';
+
 /** Holds root keys and wraps data keys with them. One file in `key-providers/` each. */
 export type KeyProvider = {
   readonly name: string;
@@ -44,8 +48,26 @@ export type Vault = {
   fingerprint(tenantId: string, value: string): Promise<string>;
   /** The fingerprints of a value under every usable version of a tenant's key: to look a leaked string up. */
   fingerprints(tenantId: string, value: string): Promise<string[]>;
-  /** HMAC-SHA-256 in base64url under the tenant's entry key. */
+  /** HMAC-SHA-256 under the tenant's current entry key: `v<version>.<base64url>`, opaque to everyone else. */
   mac(tenantId: string, text: string): Promise<string>;
+  /** Whether `mac` is the entry MAC of `text`, under the version that it names. Constant time; false when malformed. Throws as `open`. */
+  checkMac(tenantId: string, text: string, mac: string): Promise<boolean>;
+};
+
+export type CryptoDeps = { clock: Clock; random: Pick<Random, 'bytes'> };
+
+/** What each file in `key-providers/` exports as `plugin`. `create` throws `config_invalid`; it does no I/O. */
+export type KeyProviderPlugin = {
+  /** File name without its ending. */
+  readonly name: string;
+  create(config: Config, deps: CryptoDeps): KeyProvider;
+};
+
+/** What each file in `store/secret-stores/` exports as `plugin`. `create` throws `config_invalid`; it does no I/O. */
+export type SecretStorePlugin = {
+  /** File name without its ending. */
+  readonly name: string;
+  create(config: Config, deps: CryptoDeps): SecretStore;
 };
 
 /** `keyVersion`: the data key's version, kept as metadata so that a rotation finds what is left to re-seal. */
