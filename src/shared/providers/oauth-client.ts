@@ -1,0 +1,167 @@
+import { AuthorizationCode, ClientCredentials, type ModuleOptions } from 'simple-oauth2';
+import { AppError } from '../errors.ts';
+import type { Secret } from '../secret.ts';
+import { untilAborted } from './bounded.ts';
+import type { AuthorizationRequest, CallOptions, CodeExchange, ProviderDeps, TokenReply } from './contract.ts';
+import { type FailureContext, noReply, type Operation, replyFailure, systemErrorCode } from './errors.ts';
+import { makeHttpAgent } from './http-agent.ts';
+import type { OAuthQuirks } from './quirks.ts';
+import type { ClientIdentity } from './settings.ts';
+import { readTokenReply } from './token-reply.ts';
+
+/** No honest token reply is larger. */
+const MAX_REPLY_BYTES = 128 * 1024;
+
+export type OAuthClient = {
+  /** RFC 6749 §4.1.1, RFC 7636 §4.3. Makes no call. */
+  authorizationUrl(request: AuthorizationRequest): string;
+  exchangeCode(exchange: CodeExchange, options: CallOptions): Promise<TokenReply>;
+  refresh(refreshToken: Secret, options: CallOptions & { scopes?: string[]; resource?: string }): Promise<TokenReply>;
+  clientCredentials(request: { scopes: string[]; resource?: string }, options: CallOptions): Promise<TokenReply>;
+  /** RFC 7009 §2.1. A token that is unknown there is success. */
+  revoke(token: Secret, hint: 'access_token' | 'refresh_token', options: CallOptions): Promise<void>;
+};
+
+/**
+ * simple-oauth2 with its traps disarmed: replies are validated, the old refresh token is merged, connections are kept
+ * alive, every call ends within twice `timeoutMs` (headers, then body) or when its signal aborts, and of an error
+ * nothing is kept but status and code. Throws `config_invalid` where the library refuses the client.
+ */
+export function makeOAuthClient(
+  service: string,
+  quirks: OAuthQuirks,
+  client: ClientIdentity,
+  deps: ProviderDeps,
+): OAuthClient {
+  const libraries = loadLibraries(service, quirks, client, deps);
+  const withPkce = <T extends object>(params: T): T | object => (quirks.refusesPkce ? {} : params);
+
+  async function call<T>(operation: Operation, options: CallOptions, send: () => Promise<T>): Promise<T> {
+    return untilAborted(options.signal, send).catch((error: unknown) => {
+      throw error instanceof AppError ? error : libraryFailure(error, contextOf(operation));
+    });
+  }
+  const contextOf = (operation: Operation): FailureContext => ({ service, operation, nowMs: deps.clock.now() });
+
+  return {
+    authorizationUrl: ({ redirectUri, state, codeChallenge, scopes, resource }) =>
+      libraries.code.authorizeURL({
+        ...quirks.authorizeParams,
+        redirect_uri: redirectUri,
+        state,
+        ...(scopes.length > 0 && { scope: scopes.join(quirks.scopeSeparator) }),
+        ...withPkce({ code_challenge: codeChallenge, code_challenge_method: 'S256' }),
+        ...(resource && { resource }),
+      }),
+
+    async exchangeCode({ code, redirectUri, codeVerifier, resource }, options) {
+      const params = {
+        ...quirks.tokenParams,
+        code: code.reveal(),
+        redirect_uri: redirectUri,
+        ...withPkce({ code_verifier: codeVerifier.reveal() }),
+        ...(resource && { resource }),
+      };
+      const reply = await call('exchange', options, () => libraries.code.getToken(params));
+      return readTokenReply(reply.token, quirks, contextOf('exchange'));
+    },
+
+    async refresh(refreshToken, { scopes, resource, ...options }) {
+      const params = {
+        ...quirks.refreshParams,
+        ...(scopes && scopes.length > 0 && { scope: scopes.join(quirks.scopeSeparator) }),
+        ...(resource && { resource }),
+      };
+      const token = libraries.code.createToken({ refresh_token: refreshToken.reveal() });
+      const reply = await call('refresh', options, () => token.refresh(params));
+      return readTokenReply(reply.token, quirks, contextOf('refresh'), refreshToken);
+    },
+
+    async clientCredentials({ scopes, resource }, options) {
+      const params = {
+        ...quirks.tokenParams,
+        ...(scopes.length > 0 && { scope: scopes.join(quirks.scopeSeparator) }),
+        ...(resource && { resource }),
+      };
+      const reply = await call('client_credentials', options, () => libraries.machine.getToken(params));
+      return readTokenReply(reply.token, quirks, contextOf('client_credentials'));
+    },
+
+    async revoke(secret, hint, options) {
+      const token = libraries.code.createToken({ [hint]: secret.reveal() });
+      await call('revoke', options, () => token.revoke(hint)).catch((error: unknown) => {
+        if (!(error instanceof AppError && error.internal?.endsWith('invalid_token'))) throw error;
+      });
+    },
+  };
+}
+
+type Libraries = { code: AuthorizationCode; machine: ClientCredentials };
+
+function loadLibraries(service: string, quirks: OAuthQuirks, client: ClientIdentity, deps: ProviderDeps): Libraries {
+  const auth = {
+    tokenHost: quirks.tokenUrl,
+    tokenPath: quirks.tokenUrl,
+    refreshPath: quirks.refreshUrl ?? quirks.tokenUrl,
+    ...(quirks.revokeUrl && { revokePath: quirks.revokeUrl }),
+  };
+  const common = {
+    // A public client names itself and sends no secret, not even an empty one (RFC 6749 §2.3.1): so its id goes twice.
+    client:
+      quirks.clientAuth === 'none' ? { id: client.id, secret: client.id, secretParamName: 'client_id' } : { ...client },
+    http: {
+      agent: makeHttpAgent(quirks.tokenUrl),
+      timeout: deps.timeoutMs,
+      maxBytes: MAX_REPLY_BYTES,
+      headers: { Accept: 'application/json', ...quirks.headers },
+      // Not `strict`: the library then hides the status of every reply that is not JSON, an empty 200 included.
+      json: true,
+    },
+    options: {
+      scopeSeparator: quirks.scopeSeparator,
+      authorizationMethod: quirks.clientAuth === 'basic' ? 'header' : 'body',
+      bodyFormat: quirks.bodyFormat,
+    },
+  } satisfies Omit<ModuleOptions, 'auth'>;
+  try {
+    return {
+      code: new AuthorizationCode({
+        ...common,
+        auth: { ...auth, authorizePath: quirks.authorizeUrl },
+      } as ModuleOptions),
+      machine: new ClientCredentials({ ...common, auth } as ModuleOptions),
+    };
+  } catch {
+    // The library's own error prints the client secret: it is not even a cause.
+    throw new AppError('config_invalid', { detail: `The OAuth library refuses the endpoints of ${service}.` });
+  }
+}
+
+type LibraryError = {
+  data?: {
+    isResponseError?: boolean;
+    payload?: unknown;
+    res?: { statusCode: number; headers: Record<string, unknown> };
+  };
+  output?: { statusCode: number };
+};
+
+/** What a Boom of simple-oauth2 means. It holds the provider's body, so that nothing of it may be a cause. */
+function libraryFailure(error: unknown, context: FailureContext): AppError {
+  const { data, output } = (error ?? {}) as LibraryError;
+  const res = data?.res;
+  if (!res) {
+    const timedOut = output?.statusCode === 504 || output?.statusCode === 408;
+    return noReply(timedOut ? 'timed out' : (systemErrorCode(error) ?? 'no answer'), context);
+  }
+  if (res.statusCode < 400) return noReply(`status ${res.statusCode} with a body that cannot be read`, context);
+  const retryAfter = res.headers['retry-after'];
+  return replyFailure(
+    {
+      status: res.statusCode,
+      retryAfter: typeof retryAfter === 'string' ? retryAfter : undefined,
+      body: data?.isResponseError ? data.payload : undefined,
+    },
+    context,
+  );
+}
