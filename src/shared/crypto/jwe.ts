@@ -45,8 +45,9 @@ export function sealJwe(
     gen: bound.gen,
   };
   const protectedPart = Buffer.from(JSON.stringify(header)).toString('base64url');
-  const contentKey = random.bytes(KEY_BYTES);
-  const iv = random.bytes(IV_BYTES);
+  // One call for both: each costs as much as sealing 500 bytes.
+  const fresh = random.bytes(KEY_BYTES + IV_BYTES);
+  const [contentKey, iv] = [fresh.subarray(0, KEY_BYTES), fresh.subarray(KEY_BYTES)];
   const cipher = createCipheriv('aes-256-gcm', contentKey, iv).setAAD(Buffer.from(protectedPart, 'latin1'));
   const text = finish(cipher, cipher.update(plain, 'utf8'));
   const wrapper = createCipheriv('id-aes256-wrap', key, KEY_WRAP_IV);

@@ -3,7 +3,8 @@ import { AppError } from '../errors.ts';
 import type { DataKeyPurpose, SealContext, Vault } from './contract.ts';
 import { dataKeyId } from './data-keys.ts';
 import { type JweHeader, openJwe, parseJwe, sealJwe } from './jwe.ts';
-import { type DataKey, type KeyringOptions, makeKeyring } from './keyring.ts';
+import type { DataKey } from './key-cache.ts';
+import { type KeyringOptions, makeKeyring } from './keyring.ts';
 
 export type VaultOptions = Pick<KeyringOptions, 'dataKeys' | 'keyProvider' | 'clock' | 'random'> &
   Partial<Pick<KeyringOptions, 'maxAgeMs' | 'graceMs' | 'refreshMs' | 'retryMs' | 'maxEntries'>>;
