@@ -1,6 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { type Db, MongoClient, type MongoClientOptions } from 'mongodb';
 import { afterAll, inject } from 'vitest';
+import {
+  type AuthorizationServer,
+  type AuthorizationServerOptions,
+  startAuthorizationServer,
+} from './authorization-server.ts';
 import './context.ts';
 
 /** A database of this test file alone, with a client; both are gone after the file's tests. */
@@ -26,6 +31,13 @@ export function testRedisUrl(): string {
 /** A prefix for BullMQ that no other test uses. */
 export function testQueuePrefix(): string {
   return `test-${unique()}`;
+}
+
+/** An authorization server that is stopped after the tests of the file. Call it at the top of a test file. */
+export async function testAuthorizationServer(options?: AuthorizationServerOptions): Promise<AuthorizationServer> {
+  const server = await startAuthorizationServer(options);
+  afterAll(() => server.stop());
+  return server;
 }
 
 function unique(): string {
