@@ -23,6 +23,7 @@ const OAUTH_ERRORS: Record<string, ErrorCode> = {
   token_revoked: 'provider_grant_ended',
   token_expired: 'provider_grant_ended',
   account_inactive: 'provider_grant_ended',
+  invalid_token: 'provider_grant_ended',
   bad_verification_code: 'provider_rejected',
   invalid_code: 'provider_rejected',
   code_already_used: 'provider_rejected',
@@ -82,6 +83,11 @@ export function parseRetryAfter(value: string | undefined, nowMs: number): numbe
   return Number.isFinite(ms) ? Math.min(Math.max(ms, 0), MAX_RETRY_AFTER_MS) : undefined;
 }
 
+/** For a revocation: that the grant has ended already is success. Any other error is thrown again. */
+export function ignoreEnded(error: unknown): void {
+  if (!(error instanceof AppError && error.code === 'provider_grant_ended')) throw error;
+}
+
 /** The code of a thrown system error, else of its cause: `ECONNREFUSED`; undefined where there is none. */
 export function systemErrorCode(error: unknown): string | undefined {
   const { code, cause } = (error ?? {}) as { code?: unknown; cause?: unknown };
@@ -96,7 +102,8 @@ function knownError(body: unknown): string | undefined {
 
 function codeOfError(error: string, operation: Operation): ErrorCode {
   const code = OAUTH_ERRORS[error] as ErrorCode;
-  return code === 'provider_grant_ended' && operation !== 'refresh' ? 'provider_rejected' : code;
+  const aboutGrant = operation === 'refresh' || operation === 'revoke';
+  return code === 'provider_grant_ended' && !aboutGrant ? 'provider_rejected' : code;
 }
 
 function codeOfStatus({ status, body }: FailedReply): ErrorCode {

@@ -3,7 +3,7 @@ import { AppError } from '../errors.ts';
 import type { Secret } from '../secret.ts';
 import { untilAborted } from './bounded.ts';
 import type { AuthorizationRequest, CallOptions, CodeExchange, ProviderDeps, TokenReply } from './contract.ts';
-import { type FailureContext, noReply, type Operation, replyFailure, systemErrorCode } from './errors.ts';
+import { type FailureContext, ignoreEnded, noReply, type Operation, replyFailure, systemErrorCode } from './errors.ts';
 import { makeHttpAgent } from './http-agent.ts';
 import type { OAuthQuirks } from './quirks.ts';
 import type { ClientIdentity } from './settings.ts';
@@ -89,9 +89,7 @@ export function makeOAuthClient(
 
     async revoke(secret, hint, options) {
       const token = libraries.code.createToken({ [hint]: secret.reveal() });
-      await call('revoke', options, () => token.revoke(hint)).catch((error: unknown) => {
-        if (!(error instanceof AppError && error.internal?.endsWith('invalid_token'))) throw error;
-      });
+      await call('revoke', options, () => token.revoke(hint)).catch(ignoreEnded);
     },
   };
 }

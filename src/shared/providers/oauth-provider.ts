@@ -3,7 +3,7 @@ import { AppError } from '../errors.ts';
 import type { Secret } from '../secret.ts';
 import { type ApiCaller, type ApiReply, makeApiCaller } from './api-call.ts';
 import type { CallOptions, Provider, ProviderDeps, SecretMaterial, Verdict } from './contract.ts';
-import { type FailureContext, type Operation, replyFailure } from './errors.ts';
+import { type FailureContext, ignoreEnded, type Operation, replyFailure } from './errors.ts';
 import { makeOAuthClient, type OAuthClient } from './oauth-client.ts';
 import type { OAuthQuirks, ProbeCall } from './quirks.ts';
 import type { ClientIdentity } from './settings.ts';
@@ -31,11 +31,8 @@ export function makeOAuthCalls(
     ...(quirks.clientCredentials && { clientCredentials: oauth.clientCredentials }),
     ...(quirks.revokeUrl && { revoke: (material, options) => revokeGrant(oauth, material, options) }),
     ...(quirks.revokeCall && {
-      revoke: async (material, options) => {
-        const context = contextOf('revoke');
-        const reply = await inspect.caller(quirks.revokeCall!, material.accessToken, context, options);
-        if (!isSuccess(reply)) throw replyFailure({ ...reply, body: parseJson(reply.text) }, context);
-      },
+      revoke: ({ accessToken }, options) =>
+        revokeByCall(inspect.caller, quirks, accessToken, contextOf('revoke'), options),
     }),
     ...((quirks.introspection || quirks.probes) && { probe: inspect.probe }),
     ...(quirks.introspection && { introspectRefreshToken: inspect.introspect }),
@@ -76,6 +73,17 @@ async function revokeGrant(oauth: OAuthClient, material: SecretMaterial, options
     const unsupported = error instanceof AppError && error.code === 'provider_unsupported';
     if (!(refreshToken && unsupported)) throw error;
   }
+}
+
+async function revokeByCall(
+  caller: ApiCaller,
+  quirks: OAuthQuirks,
+  token: Secret,
+  context: FailureContext,
+  options: CallOptions,
+): Promise<void> {
+  const reply = await caller(quirks.revokeCall!, token, context, options);
+  if (!isSuccess(reply)) ignoreEnded(replyFailure({ ...reply, body: parseJson(reply.text) }, context));
 }
 
 const introspectionReply = z.object({ active: z.boolean() });

@@ -1,0 +1,121 @@
+import { inspect } from 'node:util';
+import { describe, expect, test } from 'vitest';
+import { AppError } from '../../src/shared/errors.ts';
+import { providerTypes } from '../../src/shared/providers/catalogue.ts';
+import type { Provider, ProviderPlugin } from '../../src/shared/providers/contract.ts';
+import { Secret } from '../../src/shared/secret.ts';
+import { call, deps, type StubAnswer, settingsOf, startStub, TIMEOUT_MS } from '../shared/providers/support.ts';
+
+/** What must never be seen in an error: secrets that we send, and whatever a provider sends back. */
+const CANARY = 'canary-1f6e0a';
+
+const FAILURES: Record<string, StubAnswer> = {
+  'a JSON error': { status: 400, json: { error: CANARY, error_description: CANARY } },
+  'a known error': { status: 400, json: { error: 'invalid_grant', error_description: CANARY } },
+  'an error with 200': { json: { error: 'invalid_client', error_description: CANARY } },
+  'an unauthorised': { status: 401, json: { message: CANARY } },
+  'a rate limit': { status: 429, json: { message: CANARY }, headers: { 'retry-after': '2' } },
+  'an HTML outage': { status: 503, text: `<p>${CANARY}</p>`, type: 'text/html' },
+  'an HTML success': { status: 200, text: `<p>${CANARY}</p>`, type: 'text/html' },
+  garbage: { text: `{"access_token":"${CANARY}` },
+  'a cut connection': (_, response) => response.socket?.destroy(),
+  silence: () => {},
+};
+
+const material = {
+  accessToken: new Secret(`${CANARY}-access`),
+  refreshToken: new Secret(`${CANARY}-refresh`),
+};
+
+const CALLS: Record<string, (provider: Provider, signal: AbortSignal) => Promise<unknown> | undefined> = {
+  exchangeCode: (provider, signal) =>
+    provider.exchangeCode?.(
+      { code: new Secret(`${CANARY}-code`), redirectUri: 'https://app.example', codeVerifier: new Secret(CANARY) },
+      { signal },
+    ),
+  refresh: (provider, signal) => provider.refresh?.(material.refreshToken, { signal }),
+  clientCredentials: (provider, signal) => provider.clientCredentials?.({ scopes: ['a'] }, { signal }),
+  revoke: (provider, signal) => provider.revoke?.(material, { signal }),
+  probe: (provider, signal) => provider.probe?.(material, { signal }),
+  introspectRefreshToken: (provider, signal) => provider.introspectRefreshToken?.(material.refreshToken, { signal }),
+};
+
+/** These must not take any of the failures for a success. */
+const GIVES_TOKENS = ['exchangeCode', 'refresh', 'clientCredentials'];
+
+const stub = await startStub();
+const settings = {
+  baseUrl: stub.url,
+  clientSecret: new Secret(`${CANARY}-client-secret`),
+  scopes: ['a', 'b'],
+};
+
+/** What the generic plug-in needs because it knows no provider by itself. */
+const EXTRA: Record<string, Record<string, string>> = {
+  oauth2: Object.fromEntries(
+    ['authorize_url', 'token_url', 'revoke_url', 'introspect_url'].map((name) => [name, `${stub.url}/${name}`]),
+  ),
+};
+
+describe.each(await providerTypes())('%s', async (type) => {
+  const { plugin } = (await import(`../../src/shared/providers/plugins/${type}.ts`)) as { plugin: ProviderPlugin };
+  const provider = await plugin.create(settingsOf(`x-${type}`, { ...settings, extra: EXTRA[type] ?? {} }), deps);
+
+  test('describes itself', () => {
+    expect(plugin.type).toBe(type);
+    expect(provider.service).toBe(`x-${type}`);
+    expect(provider.displayName).not.toBe('');
+    expect(provider.sandbox).toBe(false);
+    expect(provider.defaultScopes).toEqual(['a', 'b']);
+    expect(provider.maxConcurrent).toBeGreaterThan(0);
+    expect(provider.probeEveryMs).toBeGreaterThan(0);
+    expect(provider.probe).toBeDefined();
+  });
+
+  test('sends the person to a URL that carries state and redirect, and no secret', async () => {
+    const request = { redirectUri: 'https://app.example/cb', state: 's-1', codeChallenge: 'c', scopes: ['a', 'b'] };
+    const url = new URL(await provider.authorizationUrl!(request));
+    expect(url.origin).toBe(stub.url);
+    expect(Object.fromEntries(url.searchParams)).toMatchObject({
+      response_type: 'code',
+      client_id: 'client-1',
+      redirect_uri: 'https://app.example/cb',
+      state: 's-1',
+    });
+    expect(url.href).not.toContain(CANARY);
+  });
+
+  test('refuses a setting that it does not know', async () => {
+    const odd = settingsOf('x', { ...settings, extra: { ...EXTRA[type], colour: 'red' } });
+    await expect(plugin.create(odd, deps)).rejects.toThrow('KEYTURN_PROVIDER_X_COLOUR');
+  });
+
+  describe.each(Object.keys(CALLS))('%s', (name) => {
+    test.each(Object.keys(FAILURES))('on %s ends in time, and its error tells nothing', async (failure) => {
+      stub.answer(FAILURES[failure]!);
+      const started = performance.now();
+      const outcome = await CALLS[name]!(provider, call().signal)?.then(
+        (value) => ({ value }),
+        (error: unknown) => ({ error }),
+      );
+      expect(performance.now() - started).toBeLessThan(TIMEOUT_MS * 2 + 200);
+      if (outcome === undefined) return;
+      if ('value' in outcome) {
+        expect(GIVES_TOKENS).not.toContain(name);
+        return;
+      }
+      expect(outcome.error).toBeInstanceOf(AppError);
+      expect((outcome.error as AppError).code).toMatch(/^provider_/);
+      expect(inspect(outcome.error, { depth: 20, showHidden: true })).not.toContain(CANARY);
+      expect(JSON.stringify(outcome.error)).not.toContain(CANARY);
+    });
+
+    test('stops at once when it is interrupted', async () => {
+      stub.answer(() => {});
+      const controller = new AbortController();
+      const work = CALLS[name]!(provider, controller.signal);
+      controller.abort();
+      if (work) await expect(work).rejects.toMatchObject({ code: 'interrupted' });
+    });
+  });
+});
