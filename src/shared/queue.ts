@@ -34,10 +34,10 @@ const PRODUCER: RedisOptions = {
 };
 
 /** The connection of whoever works jobs: waits for Redis as long as it takes. */
-export const CONSUMER: RedisOptions = {
+export const CONSUMER = {
   maxRetriesPerRequest: null,
-  retryStrategy: (attempt) => Math.min(attempt * 100, 2_000),
-};
+  retryStrategy: (attempt: number) => Math.min(attempt * 100, 2_000),
+} satisfies RedisOptions;
 
 /** A queue's partition for an id: the same in every process. */
 export function partitionFor(id: string, partitions: number): number {

@@ -44,8 +44,8 @@ export type CredentialDoc = Leased & {
   hasRefreshToken: boolean;
   metadata: Record<string, string>;
   due: Due;
-  /** Counts the sweep's claims; part of the job's id. */
-  epoch: number;
+  /** What the sweep has handed to a worker and nobody has settled yet, with the dates that were due. */
+  claimed: Due;
   /** Failures in a row; 0 after a success. */
   failures: number;
   lastError: { code: ErrorCode; at: Date } | null;

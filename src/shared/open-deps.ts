@@ -1,0 +1,77 @@
+import { BullMQOtel } from 'bullmq-otel';
+import type { Logger } from 'pino';
+import type { Clock } from './clock.ts';
+import type { Config } from './config.ts';
+import { assertKeysAvailable, loadKeyProvider } from './crypto/key-providers.ts';
+import { makeVault } from './crypto/vault.ts';
+import type { Deps } from './deps.ts';
+import { loadCatalogue } from './providers/catalogue.ts';
+import { assertRedis, openHints } from './queue.ts';
+import type { Random } from './random.ts';
+import { makeCommitter } from './store/commit.ts';
+import { openDatabase } from './store/database.ts';
+import { loadSecretStore } from './store/secret-stores.ts';
+
+export type OpenedDeps = Deps & {
+  /** Waits for writes in hand, then closes every connection. */
+  close(): Promise<void>;
+};
+
+const EVICT_EVERY_MS = 60_000;
+
+/** Opens what both processes need, and refuses to start on what would fail later. Throws `config_invalid` and others. */
+export async function openDeps(
+  config: Config,
+  given: { clock: Clock; random: Random; log: Logger },
+): Promise<OpenedDeps> {
+  const { clock, random, log } = given;
+  const keyProvider = await loadKeyProvider(config, { clock, random });
+  const secrets = await loadSecretStore(config, { clock, random });
+  const providers = await loadCatalogue(config.providers, {
+    clock,
+    random,
+    timeoutMs: config.KEYTURN_PROVIDER_TIMEOUT_SECONDS,
+  });
+  await assertRedis(config.REDIS_URL);
+  const database = await openDatabase(config.MONGODB_URI, config.KEYTURN_DATABASE);
+  const dataKeys = database.collection('data_keys');
+  await assertKeysAvailable({ dataKeys, keyProvider }).catch(async (error) => {
+    await database.close();
+    throw error;
+  });
+  const vault = makeVault({
+    dataKeys,
+    keyProvider,
+    clock,
+    random,
+    maxAgeMs: config.KEYTURN_KEY_CACHE_SECONDS,
+    graceMs: config.KEYTURN_KEY_GRACE_SECONDS,
+  });
+  const hints = openHints(
+    {
+      redisUrl: config.REDIS_URL,
+      prefix: config.KEYTURN_QUEUE_PREFIX,
+      partitions: config.KEYTURN_QUEUE_PARTITIONS,
+      telemetry: new BullMQOtel({ tracerName: 'keyturn' }),
+    },
+    (err) => log.debug({ err }, 'Redis connection'),
+  );
+  const committer = makeCommitter(database);
+  const ended = new AbortController();
+  void evict(clock, vault, ended.signal);
+  const close = async () => {
+    ended.abort();
+    await committer.idle();
+    await hints.close();
+    vault.close();
+    await database.close();
+  };
+  return { config, clock, random, log, database, commit: committer.commit, vault, secrets, providers, hints, close };
+}
+
+async function evict(clock: Clock, vault: { evictExpired(): void }, ended: AbortSignal): Promise<void> {
+  while (!ended.aborted) {
+    await clock.sleep(EVICT_EVERY_MS, ended);
+    vault.evictExpired();
+  }
+}

@@ -1,0 +1,128 @@
+/** From a provider's reply to the change that makes it a credential's next generation. */
+import { z } from 'zod';
+import type { StoredSecret } from '../shared/crypto/contract.ts';
+import { fingerprintsOf, storeMaterial } from '../shared/material.ts';
+import type { Provider, TokenReply } from '../shared/providers/contract.ts';
+import { nextDue, providerSchedule } from '../shared/schedule.ts';
+import type { CredentialDoc } from '../shared/store/documents.ts';
+import type { WorkerDeps } from './job.ts';
+
+type GenerationDeps = Pick<WorkerDeps, 'vault' | 'secrets' | 'clock' | 'random' | 'config'>;
+
+/** Everything of a new generation that goes into the credential's document. Holds the secret sealed, so it may be journalled. */
+export type Generation = {
+  generation: number;
+  secret: StoredSecret;
+  fingerprints: string[];
+  tokenType: string;
+  expiresAt: number | null;
+  refreshExpiresAt: number | null;
+  hasRefreshToken: boolean;
+  scopes: string[];
+  metadata: Record<string, string>;
+  due: { refresh?: number; expire?: number; validate?: number };
+  at: number;
+};
+
+/** What `Generation` looks like when it comes back from the journal. */
+export const generationSchema: z.ZodType<Generation> = z.object({
+  generation: z.number(),
+  secret: z.object({ store: z.string(), keyVersion: z.number(), jwe: z.string().optional() }),
+  fingerprints: z.array(z.string()),
+  tokenType: z.string(),
+  expiresAt: z.number().nullable(),
+  refreshExpiresAt: z.number().nullable(),
+  hasRefreshToken: z.boolean(),
+  scopes: z.array(z.string()),
+  metadata: z.record(z.string(), z.string()),
+  due: z.object({ refresh: z.number().optional(), expire: z.number().optional(), validate: z.number().optional() }),
+  at: z.number(),
+}) as z.ZodType<Generation>;
+
+type Before = Pick<CredentialDoc, '_id' | 'tenantId' | 'generation' | 'fingerprints' | 'scopes' | 'metadata'>;
+
+/** Seals and stores a reply as the generation after `before`. Throws `key_unavailable`, `store_unavailable`. */
+export async function makeGeneration(
+  deps: GenerationDeps,
+  provider: Provider,
+  before: Before,
+  reply: TokenReply,
+): Promise<Generation> {
+  const generation = before.generation + 1;
+  const [secret, fingerprints] = await Promise.all([
+    storeMaterial(deps, before, generation, reply.material),
+    fingerprintsOf(deps, before.tenantId, reply.material),
+  ]);
+  const now = deps.clock.now();
+  const hasRefreshToken = reply.material.refreshToken !== undefined;
+  const due = nextDue({
+    now,
+    expiresAt: reply.expiresAt,
+    refreshExpiresAt: reply.refreshExpiresAt,
+    hasRefreshToken,
+    ...providerSchedule(provider),
+    marginMs: deps.config.KEYTURN_REFRESH_MARGIN_SECONDS,
+    fraction: deps.random.fraction(),
+  });
+  return {
+    generation,
+    secret,
+    // The previous generation's stay: a leak is often found after the token was refreshed.
+    fingerprints: [...fingerprints, ...before.fingerprints.slice(0, 2)],
+    tokenType: reply.tokenType,
+    expiresAt: reply.expiresAt,
+    refreshExpiresAt: reply.refreshExpiresAt,
+    hasRefreshToken,
+    scopes: reply.scopes ?? before.scopes,
+    metadata: { ...before.metadata, ...reply.metadata },
+    due: mapDefined(due, (date) => date.getTime()),
+    at: now,
+  };
+}
+
+/** The fields of the credential's document that a generation sets. State, lease and due dates of rotations are not among them. */
+export function generationFields(next: Generation) {
+  const date = (ms: number | null) => (ms === null ? null : new Date(ms));
+  return {
+    generation: next.generation,
+    secret: next.secret,
+    fingerprints: next.fingerprints,
+    tokenType: next.tokenType,
+    expiresAt: date(next.expiresAt),
+    refreshExpiresAt: date(next.refreshExpiresAt),
+    hasRefreshToken: next.hasRefreshToken,
+    scopes: next.scopes,
+    metadata: next.metadata,
+    failures: 0,
+    lastError: null,
+    updatedAt: new Date(next.at),
+    secretChangedAt: new Date(next.at),
+  };
+}
+
+const SETTLED = ['refresh', 'expire', 'validate'] as const;
+
+/** `$set` and `$unset` that write a generation and replace the due dates which it determines. */
+export function generationUpdate(next: Generation, extra: Record<string, unknown> = {}) {
+  const due = mapDefined(next.due, (ms) => new Date(ms));
+  const cleared = SETTLED.filter((what) => due[what] === undefined).map((what) => `due.${what}`);
+  const claims = SETTLED.map((what) => `claimed.${what}`);
+  return {
+    $set: {
+      ...generationFields(next),
+      ...Object.fromEntries(Object.entries(due).map(([what, at]) => [`due.${what}`, at])),
+      ...extra,
+    },
+    $unset: Object.fromEntries([...cleared, ...claims].map((field) => [field, ''])),
+  };
+}
+
+function mapDefined<K extends string, A, B>(
+  record: Partial<Record<K, A>>,
+  map: (value: A) => B,
+): Partial<Record<K, B>> {
+  const pairs = Object.entries(record) as [K, A | undefined][];
+  return Object.fromEntries(
+    pairs.filter(([, value]) => value !== undefined).map(([name, value]) => [name, map(value as A)]),
+  ) as Partial<Record<K, B>>;
+}

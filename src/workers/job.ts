@@ -1,0 +1,29 @@
+import type { Deps } from '../shared/deps.ts';
+import type { JobName, JobPayload } from '../shared/jobs.ts';
+import type { Journal, OpenAction } from './journal.ts';
+
+/** What a processor is given beside its payload. */
+export type WorkerDeps = Deps & {
+  journal: Journal;
+  /** Unique to this process; the beginning of every lease holder's name. */
+  workerId: string;
+};
+
+/**
+ * One file in `jobs/` exports one as `plugin`. A processor re-reads MongoDB, may run twice, and ends soon after `signal`
+ * aborts: it finishes the calls in hand and leaves the rest, which is due again by itself.
+ */
+export type Job<N extends JobName = JobName> = {
+  name: N;
+  process(deps: WorkerDeps, payload: JobPayload<N>, signal: AbortSignal): Promise<void>;
+  /**
+   * Takes up an action of this job that a dead process left in its journal. Idempotent; when it throws, it is called
+   * again later.
+   */
+  recover?(deps: WorkerDeps, action: OpenAction): Promise<void>;
+};
+
+/** Types a job without losing its name. */
+export function defineJob<N extends JobName>(job: Job<N>): Job<N> {
+  return job;
+}

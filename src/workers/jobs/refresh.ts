@@ -1,0 +1,157 @@
+/**
+ * Refreshes access tokens (RFC 6749 §6): what the sweep found due, what a caller of the token release waits for, and what
+ * an event asked for. One job carries several credentials; each is refreshed under its lease and committed by itself.
+ */
+import { AppError, toAppError } from '../../shared/errors.ts';
+import { isStale } from '../../shared/freshness.ts';
+import { openMaterial } from '../../shared/material.ts';
+import type { Provider } from '../../shared/providers/contract.ts';
+import type { Secret } from '../../shared/secret.ts';
+import type { CredentialDoc, EventDoc } from '../../shared/store/documents.ts';
+import { openEvents, settleEvents } from '../events.ts';
+import { generationSchema, makeGeneration } from '../generation.ts';
+import { defineJob, type WorkerDeps } from '../job.ts';
+import type { OpenAction } from '../journal.ts';
+import { type Hold, hold } from '../leases.ts';
+import { forEachLimited } from '../limit.ts';
+import { adoptGeneration, commitRefresh, recordFailure } from '../refresh-outcome.ts';
+
+export const plugin = defineJob({
+  name: 'refresh',
+
+  async process(deps, payload, signal) {
+    const events = await openEvents(deps, payload.eventIds ?? []);
+    const asked = new Map(events.map((event) => [event.credentialId as string, event]));
+    const ids = [...new Set([...(payload.credentialIds ?? []), ...asked.keys()])];
+    if (ids.length === 0) return;
+    const held = await hold(deps, 'credentials', { ids, purpose: 'refresh', where: { state: 'active' } });
+    try {
+      const wanted = held.docs.filter((doc) => isWanted(deps, doc, payload.reason, asked.get(doc._id)));
+      deps.journal.leased('refresh', wanted);
+      for (const [service, docs] of Map.groupBy(wanted, (doc) => doc.service)) {
+        const provider = deps.providers.get(service);
+        await forEachLimited(docs, lanes(deps, provider), (doc) => refreshOne(deps, { provider, held, doc, signal }));
+      }
+    } finally {
+      await held.end();
+    }
+    await settleRequests(deps, events);
+  },
+
+  recover: recoverAction,
+});
+
+/** Jobs run side by side: together they stay within the places that a provider gives one process. */
+function lanes(deps: Pick<WorkerDeps, 'config'>, provider: Provider): number {
+  return Math.max(1, Math.floor((provider.maxConcurrent * 0.8) / deps.config.KEYTURN_REFRESH_CONCURRENCY));
+}
+
+/** Judged on what was read under the lease: another job may have done the work already. */
+function isWanted(deps: Pick<WorkerDeps, 'clock'>, doc: CredentialDoc, reason: string, event?: EventDoc): boolean {
+  if (!doc.hasRefreshToken) return false;
+  if (doc.claimed.refresh) return true;
+  if (event) return !changedSince(doc, event.receivedAt);
+  return reason === 'demand' && isStale(doc, deps.clock.now());
+}
+
+function changedSince(doc: CredentialDoc, at: Date): boolean {
+  return doc.secretChangedAt !== null && doc.secretChangedAt >= at;
+}
+
+type Task = {
+  provider: Provider;
+  held: Pick<Hold<CredentialDoc>, 'isFresh'>;
+  doc: CredentialDoc;
+  signal: AbortSignal;
+};
+
+/** Settles one credential. Never throws: what goes wrong is recorded, or, without MongoDB, due again by itself. */
+async function refreshOne(deps: WorkerDeps, task: Task): Promise<void> {
+  const { doc, signal } = task;
+  if (signal.aborted) return deps.journal.done(doc._id, doc.fence);
+  try {
+    const error = await attempt(deps, task).catch(toAppError);
+    if (error) await recordFailure(deps, doc, error, signal);
+    deps.journal.done(doc._id, doc.fence);
+  } catch (err) {
+    // The journal keeps what came back; the next process, or this one after a pause, commits it.
+    deps.log.warn({ err, credentialId: doc._id }, 'a refresh could not be recorded');
+  }
+}
+
+/** Undefined when the new generation is committed. Throws what the provider or our own parts refuse. */
+async function attempt(deps: WorkerDeps, task: Task): Promise<undefined> {
+  const { provider, held, doc, signal } = task;
+  const material = await openMaterial(deps, doc);
+  if (!provider.refresh || !material.refreshToken) throw new AppError('provider_unsupported');
+  await assertUnspent(provider, doc, material.refreshToken, signal);
+  if (!held.isFresh()) throw new AppError('interrupted', { internal: 'the lease is too old to send under' });
+  deps.journal.sent(doc._id, doc.fence);
+  const reply = await provider.refresh(material.refreshToken, {
+    // Once sent, the answer is waited for even while the process drains: it exists only once.
+    signal: NEVER,
+    ...(doc.resource && { resource: doc.resource }),
+  });
+  const next = await makeGeneration(deps, provider, doc, reply);
+  deps.journal.replied(doc._id, doc.fence, next);
+  await commitRefresh(deps, doc, next, signal);
+}
+
+const NEVER = new AbortController().signal;
+
+/**
+ * A provider that ends the whole grant on reuse must not see a spent refresh token. Ours may be spent when the worker
+ * before us did not come back, or when an attempt failed without a clear answer: then the provider is asked first. Where it
+ * cannot be asked, a crash ends in a new consent, but an outage does not: it must not end what may well be healthy.
+ */
+async function assertUnspent(
+  provider: Provider,
+  doc: CredentialDoc,
+  refreshToken: Secret,
+  signal: AbortSignal,
+): Promise<void> {
+  const crashed = doc.interrupted?.purpose === 'refresh';
+  if (!provider.rotatesRefreshTokens || !(crashed || doc.failures > 0)) return;
+  const verdict = (await provider.introspectRefreshToken?.(refreshToken, { signal })) ?? 'unknown';
+  if (verdict === 'inactive' || (verdict === 'unknown' && crashed)) throw new AppError('refresh_outcome_unknown');
+}
+
+/** Events ask for a state of affairs: a refresh since they were accepted. Whoever brought it about, they are settled. */
+async function settleRequests(deps: WorkerDeps, events: EventDoc[]): Promise<void> {
+  if (events.length === 0) return;
+  const ids = events.map((event) => event.credentialId as string);
+  const docs = await deps.database
+    .collection('credentials')
+    .find({ _id: { $in: ids } })
+    .toArray();
+  const byId = new Map(docs.map((doc) => [doc._id, doc]));
+  await settleEvents(
+    deps,
+    events.map((event) => ({ event, error: judge(event, byId.get(event.credentialId as string)) })),
+  );
+}
+
+function judge(event: EventDoc, doc: CredentialDoc | undefined): AppError | null {
+  if (!doc || doc.tenantId !== event.tenantId) return new AppError('not_found');
+  if (changedSince(doc, event.receivedAt)) return null;
+  if (doc.state === 'reauthorization_required') return new AppError('reauthorization_required');
+  if (doc.state !== 'active') {
+    return new AppError('transition_refused', {
+      detail: `The credential is ${doc.state}; only an active one is refreshed.`,
+    });
+  }
+  if (!doc.hasRefreshToken)
+    return new AppError('provider_unsupported', { detail: 'The credential has no refresh token.' });
+  return new AppError(doc.lastError?.code ?? 'interrupted', { retryAfterMs: 2_000 });
+}
+
+/** What a dead process left: an answer is committed; what was only leased is free again; the rest the lease settles. */
+async function recoverAction(deps: WorkerDeps, action: OpenAction): Promise<void> {
+  if (action.stage === 'replied') return adoptGeneration(deps, action.id, generationSchema.parse(action.reply), NEVER);
+  if (action.stage === 'leased') {
+    // Nothing was sent, so nobody need ask whether the refresh token is spent.
+    await deps.database
+      .collection('credentials')
+      .updateOne({ _id: action.id, fence: action.fence }, { $set: { lease: null }, $inc: { fence: 1 } });
+  }
+}
