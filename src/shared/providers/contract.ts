@@ -47,6 +47,10 @@ export type CodeExchange = {
   resource?: string;
 };
 
+/**
+ * An abort ends the wait at once (`interrupted`), not what the provider does: a refresh that was under way may have spent
+ * its refresh token. So abort a refresh only when nobody can take its outcome any more.
+ */
 export type CallOptions = { signal: AbortSignal };
 
 /** A provider's own word on a token. `unknown`: it has no means to say. */
@@ -71,7 +75,7 @@ export type Provider = {
   readonly probeEveryMs: number;
   /** An unused refresh token lapses after this time; it is refreshed before. Null: never. Milliseconds. */
   readonly refreshTokenIdleMs: number | null;
-  /** How many calls one process makes to this provider at once. */
+  /** How many calls one process makes to this provider at once; of these, one in eight is kept for revocations. */
   readonly maxConcurrent: number;
 
   /** Builds the URL that the person is sent to. Absent: the service takes imported keys only. */
@@ -112,15 +116,18 @@ export type ProviderSettings = {
   extra: Record<string, string>;
 };
 
-/** What each file in `providers/` exports as `plugin`. One file is one provider; it is picked up by being there. */
+/**
+ * What each file in `providers/plugins/` exports as `plugin`. One file is one provider; it is picked up by being there.
+ */
 export type ProviderPlugin = {
   /** File name without its ending. */
   readonly type: string;
+  /** Calls nobody: the provider may be down. Throws `config_invalid` that names the variable to set. */
   create(settings: ProviderSettings, deps: ProviderDeps): Promise<Provider>;
 };
 
 export type ProviderDeps = {
   clock: { now(): number };
-  /** Bound of one HTTP call. Milliseconds. */
+  /** How long to wait for the head of a reply, and again for its body: a call ends within twice this. Milliseconds. */
   timeoutMs: number;
 };

@@ -33,77 +33,87 @@ export function makeOAuthClient(
   client: ClientIdentity,
   deps: ProviderDeps,
 ): OAuthClient {
-  const libraries = loadLibraries(service, quirks, client, deps);
-  const withPkce = <T extends object>(params: T): T | object => (quirks.refusesPkce ? {} : params);
+  const { code: consent, machine } = loadLibraries(service, quirks, client, deps);
+  const pkce = (params: Record<string, string>) => (quirks.refusesPkce ? {} : params);
 
-  async function call<T>(operation: Operation, options: CallOptions, send: () => Promise<T>): Promise<T> {
-    return untilAborted(options.signal, send).catch((error: unknown) => {
-      throw error instanceof AppError ? error : libraryFailure(error, contextOf(operation));
+  async function call<T>(context: FailureContext, { signal }: CallOptions, send: () => Promise<T>): Promise<T> {
+    return untilAborted(signal, send).catch((error: unknown) => {
+      throw error instanceof AppError ? error : libraryFailure(error, context);
     });
   }
-  const contextOf = (operation: Operation): FailureContext => ({ service, operation, nowMs: deps.clock.now() });
+
+  /** Expiry counts from before the call: a slow reply makes a token look older, never younger. */
+  async function askTokens(operation: Operation, options: CallOptions, send: Send, previous?: Secret) {
+    const context = { service, operation, nowMs: deps.clock.now() };
+    return readTokenReply((await call(context, options, send)).token, quirks, context, previous);
+  }
 
   return {
     authorizationUrl: ({ redirectUri, state, codeChallenge, scopes, resource }) =>
-      libraries.code.authorizeURL({
+      consent.authorizeURL({
         ...quirks.authorizeParams,
         redirect_uri: redirectUri,
         state,
-        ...(scopes.length > 0 && { scope: scopes.join(quirks.scopeSeparator) }),
-        ...withPkce({ code_challenge: codeChallenge, code_challenge_method: 'S256' }),
-        ...(resource && { resource }),
+        ...target(quirks, scopes, resource),
+        ...pkce({ code_challenge: codeChallenge, code_challenge_method: 'S256' }),
       }),
-
-    async exchangeCode({ code, redirectUri, codeVerifier, resource }, options) {
-      const params = {
-        ...quirks.tokenParams,
-        code: code.reveal(),
-        redirect_uri: redirectUri,
-        ...withPkce({ code_verifier: codeVerifier.reveal() }),
-        ...(resource && { resource }),
-      };
-      const reply = await call('exchange', options, () => libraries.code.getToken(params));
-      return readTokenReply(reply.token, quirks, contextOf('exchange'));
+    exchangeCode({ code, redirectUri, codeVerifier, resource }, options) {
+      const verifier = pkce({ code_verifier: codeVerifier.reveal() });
+      const params = { ...quirks.tokenParams, ...target(quirks, [], resource), ...verifier };
+      const redemption = { ...params, code: code.reveal(), redirect_uri: redirectUri };
+      return askTokens('exchange', options, () => consent.getToken(redemption));
     },
-
-    async refresh(refreshToken, { scopes, resource, ...options }) {
-      const params = {
-        ...quirks.refreshParams,
-        ...(scopes && scopes.length > 0 && { scope: scopes.join(quirks.scopeSeparator) }),
-        ...(resource && { resource }),
-      };
-      const token = libraries.code.createToken({ refresh_token: refreshToken.reveal() });
-      const reply = await call('refresh', options, () => token.refresh(params));
-      return readTokenReply(reply.token, quirks, contextOf('refresh'), refreshToken);
+    refresh(refreshToken, { scopes, resource, signal }) {
+      const params = { ...quirks.refreshParams, ...target(quirks, scopes, resource) };
+      const token = consent.createToken({ refresh_token: refreshToken.reveal() });
+      return askTokens('refresh', { signal }, () => token.refresh(params), refreshToken);
     },
-
-    async clientCredentials({ scopes, resource }, options) {
-      const params = {
-        ...quirks.tokenParams,
-        ...(scopes.length > 0 && { scope: scopes.join(quirks.scopeSeparator) }),
-        ...(resource && { resource }),
-      };
-      const reply = await call('client_credentials', options, () => libraries.machine.getToken(params));
-      return readTokenReply(reply.token, quirks, contextOf('client_credentials'));
+    clientCredentials({ scopes, resource }, options) {
+      const params = { ...quirks.tokenParams, ...target(quirks, scopes, resource) };
+      return askTokens('client_credentials', options, () => machine.getToken(params));
     },
-
     async revoke(secret, hint, options) {
-      const token = libraries.code.createToken({ [hint]: secret.reveal() });
-      await call('revoke', options, () => token.revoke(hint)).catch(ignoreEnded);
+      const token = consent.createToken({ [hint]: secret.reveal() });
+      const context: FailureContext = { service, operation: 'revoke', nowMs: deps.clock.now() };
+      await call(context, options, () => token.revoke(hint)).catch(ignoreEnded);
     },
+  };
+}
+
+type Send = () => Promise<{ token: unknown }>;
+
+/** What the tokens are asked for: scopes, and the resource indicator of RFC 8707. */
+function target(quirks: OAuthQuirks, scopes: string[] = [], resource?: string): { scope?: string; resource?: string } {
+  return {
+    ...(scopes.length > 0 && { scope: scopes.join(quirks.scopeSeparator) }),
+    ...(resource && { resource }),
   };
 }
 
 type Libraries = { code: AuthorizationCode; machine: ClientCredentials };
 
 function loadLibraries(service: string, quirks: OAuthQuirks, client: ClientIdentity, deps: ProviderDeps): Libraries {
+  const common = libraryOptions(quirks, client, deps);
   const auth = {
     tokenHost: quirks.tokenUrl,
     tokenPath: quirks.tokenUrl,
     refreshPath: quirks.refreshUrl ?? quirks.tokenUrl,
     ...(quirks.revokeUrl && { revokePath: quirks.revokeUrl }),
   };
-  const common = {
+  const withConsent = { ...auth, ...(quirks.authorizeUrl && { authorizePath: quirks.authorizeUrl }) };
+  try {
+    return {
+      code: new AuthorizationCode({ ...common, auth: withConsent }),
+      machine: new ClientCredentials({ ...common, auth }),
+    };
+  } catch {
+    // The library's own error prints the client secret: it is not even a cause.
+    throw new AppError('config_invalid', { detail: `The OAuth library refuses the endpoints of ${service}.` });
+  }
+}
+
+function libraryOptions(quirks: OAuthQuirks, client: ClientIdentity, deps: ProviderDeps): Omit<ModuleOptions, 'auth'> {
+  return {
     // A public client names itself and sends no secret, not even an empty one (RFC 6749 §2.3.1): so its id goes twice.
     client:
       quirks.clientAuth === 'none' ? { id: client.id, secret: client.id, secretParamName: 'client_id' } : { ...client },
@@ -120,19 +130,7 @@ function loadLibraries(service: string, quirks: OAuthQuirks, client: ClientIdent
       authorizationMethod: quirks.clientAuth === 'basic' ? 'header' : 'body',
       bodyFormat: quirks.bodyFormat,
     },
-  } satisfies Omit<ModuleOptions, 'auth'>;
-  try {
-    return {
-      code: new AuthorizationCode({
-        ...common,
-        auth: { ...auth, authorizePath: quirks.authorizeUrl },
-      } as ModuleOptions),
-      machine: new ClientCredentials({ ...common, auth } as ModuleOptions),
-    };
-  } catch {
-    // The library's own error prints the client secret: it is not even a cause.
-    throw new AppError('config_invalid', { detail: `The OAuth library refuses the endpoints of ${service}.` });
-  }
+  };
 }
 
 type LibraryError = {

@@ -1,10 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { inspect } from 'node:util';
 import { afterAll, expect, test } from 'vitest';
 import type { Provider, TokenReply } from '../../../src/shared/providers/contract.ts';
 import { plugin } from '../../../src/shared/providers/plugins/oauth2.ts';
 import { Secret } from '../../../src/shared/secret.ts';
 import { startAuthorizationServer } from '../../harness/authorization-server.ts';
-import { call, deps, errorOf, settingsOf, startStub } from './support.ts';
+import { CLIENT_SECRET, call, deps, errorOf, settingsOf, startStub } from './support.ts';
 
 const server = await startAuthorizationServer();
 afterAll(() => server.stop());
@@ -147,4 +148,11 @@ test.each([
   expect(error.code).toBe('config_invalid');
   expect(error.message).toContain(variable);
   expect(error.message).not.toContain('sécret');
+});
+
+test('an endpoint that the OAuth library refuses is told without the client secret, which the library prints', async () => {
+  const settings = settingsOf('idn', { extra: { token_url: 'https://bücher.example/token' } });
+  const error = await errorOf(plugin.create(settings, deps));
+  expect(error.code).toBe('config_invalid');
+  expect(inspect(error, { depth: 20 })).not.toContain(CLIENT_SECRET);
 });
