@@ -37,6 +37,7 @@ export type MongoOptions = {
 
 /** Starts a replica set on loopback. Data, and ports where they are still free, are those of the last start. */
 export async function startMongo({ binary, dir, nodes = 1, cacheGb = 0.25 }: MongoOptions): Promise<MongoServer> {
+  await refuseSecond(dir);
   const members = await placeMembers(binary, dir, nodes);
   const args = ['--wiredTigerCacheSizeGB', String(cacheGb), '--setParameter', 'diagnosticDataCollectionEnabled=false'];
   const replSet = new KeptReplicaSet({
@@ -96,6 +97,15 @@ async function placeMembers(binary: string, dir: string, nodes: number): Promise
   return members;
 }
 
+/** mongod leaves its process id in its lock file, and empties the file when it ends in good order. */
+async function refuseSecond(dir: string): Promise<void> {
+  const lock = await readFile(join(dir, 'node-0', 'mongod.lock'), 'utf8').catch(() => '');
+  const pid = Number(lock.trim());
+  const name = pid > 0 ? await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '') : '';
+  if (!name.startsWith('mongod')) return;
+  throw new Error(`MongoDB (process ${pid}) already runs on the data in ${dir}: is Keyturn running there already?`);
+}
+
 async function unusedPort(members: Member[], preferred: number | undefined): Promise<number> {
   const port = await freePort(preferred);
   return members.some((member) => member.port === port) ? unusedPort(members, undefined) : port;
@@ -144,13 +154,16 @@ export type ServersOptions = {
   progress: (line: string) => void;
 };
 
-/** Finds and starts MongoDB and Redis with their data under `dir`. Throws one sentence that says what is missing. */
+/**
+ * Finds and starts MongoDB and Redis with their data under `dir`. MongoDB comes first: it locks its data, and so keeps a
+ * second Redis off the same files. Throws one sentence that says what is missing.
+ */
 export async function startServers({ env, dir, ephemeral = false, progress }: ServersOptions): Promise<Servers> {
   const redisBinary = await findRedis(env, progress);
   const mongoBinary = await findMongod({ env, progress });
-  const redis = await startRedis({ binary: redisBinary, dir: join(dir, 'redis') });
-  const mongo = await startMongo({ binary: mongoBinary, dir: join(dir, 'mongo') }).catch(async (error: unknown) => {
-    await redis.stop();
+  const mongo = await startMongo({ binary: mongoBinary, dir: join(dir, 'mongo') });
+  const redis = await startRedis({ binary: redisBinary, dir: join(dir, 'redis') }).catch(async (error: unknown) => {
+    await mongo.stop();
     throw error;
   });
   const stop = async () => {

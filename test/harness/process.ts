@@ -30,9 +30,13 @@ export type KeyturnProcess = {
  * Starts `node src/api/main.ts` or another program with exactly these variables, and PATH and HOME. It does not outlive
  * us, whatever happens.
  */
-export async function startProcess(program: keyof typeof PROGRAMS, env: Environment): Promise<KeyturnProcess> {
-  const child = await startChild(process.execPath, [PROGRAMS[program]], {
-    cwd: ROOT,
+export async function startProcess(
+  program: keyof typeof PROGRAMS,
+  env: Environment,
+  { cwd = ROOT }: { cwd?: string } = {},
+): Promise<KeyturnProcess> {
+  const child = await startChild(process.execPath, [`${ROOT}${PROGRAMS[program]}`], {
+    cwd,
     env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });

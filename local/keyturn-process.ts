@@ -1,0 +1,49 @@
+import { createWriteStream, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import type { Environment } from './apt.ts';
+import { type Child, startChild } from './children.ts';
+
+/**
+ * Starts one of Keyturn's processes. Its log goes to `<logDir>/<name>.log`; warnings and errors are shown as well, one
+ * readable line each.
+ */
+export async function startKeyturnProcess(options: {
+  name: 'api' | 'workers';
+  env: Environment;
+  logDir: string;
+  show: (line: string) => void;
+}): Promise<Child> {
+  mkdirSync(options.logDir, { recursive: true });
+  const child = await startChild(
+    process.execPath,
+    [fileURLToPath(new URL(`../src/${options.name}/main.ts`, import.meta.url))],
+    {
+      env: options.env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  );
+  const file = createWriteStream(join(options.logDir, `${options.name}.log`), { flags: 'a', mode: 0o600 });
+  for (const stream of [child.process.stdout, child.process.stderr]) {
+    if (stream === null) continue;
+    createInterface({ input: stream }).on('line', (line) => {
+      file.write(`${line}\n`);
+      const shown = readableLine(line);
+      if (shown !== null) options.show(`${options.name}: ${shown}`);
+    });
+  }
+  return child;
+}
+
+/** A line worth showing: a warning or an error of the log, or what is no log line at all. Null for the rest. */
+export function readableLine(line: string): string | null {
+  if (!line.startsWith('{')) return line;
+  try {
+    const { level, msg = '', err } = JSON.parse(line) as { level?: string; msg?: string; err?: { code?: string } };
+    if (!['warn', 'error', 'fatal'].includes(level ?? '')) return null;
+    return `${level}: ${msg}${err?.code === undefined ? '' : ` (${err.code})`}`;
+  } catch {
+    return line;
+  }
+}
