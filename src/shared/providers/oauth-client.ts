@@ -36,17 +36,7 @@ export function makeOAuthClient(
   const { code: consent, machine } = loadLibraries(service, quirks, client, deps);
   const pkce = (params: Record<string, string>) => (quirks.refusesPkce ? {} : params);
 
-  async function call<T>(context: FailureContext, { signal }: CallOptions, send: () => Promise<T>): Promise<T> {
-    return untilAborted(signal, send).catch((error: unknown) => {
-      throw error instanceof AppError ? error : libraryFailure(error, context);
-    });
-  }
-
-  /** Expiry counts from before the call: a slow reply makes a token look older, never younger. */
-  async function askTokens(operation: Operation, options: CallOptions, send: Send, previous?: Secret) {
-    const context = { service, operation, nowMs: deps.clock.now() };
-    return readTokenReply((await call(context, options, send)).token, quirks, context, previous);
-  }
+  const { askTokens, call } = makeSender(service, quirks, deps);
 
   return {
     authorizationUrl: ({ redirectUri, state, codeChallenge, scopes, resource }) =>
@@ -74,13 +64,30 @@ export function makeOAuthClient(
     },
     async revoke(secret, hint, options) {
       const token = consent.createToken({ [hint]: secret.reveal() });
-      const context: FailureContext = { service, operation: 'revoke', nowMs: deps.clock.now() };
-      await call(context, options, () => token.revoke(hint)).catch(ignoreEnded);
+      await call('revoke', options, () => token.revoke(hint)).catch(ignoreEnded);
     },
   };
 }
 
 type Send = () => Promise<{ token: unknown }>;
+
+function makeSender(service: string, quirks: OAuthQuirks, deps: ProviderDeps) {
+  const contextOf = (operation: Operation): FailureContext => ({ service, operation, nowMs: deps.clock.now() });
+  function call<T>(operation: Operation, { signal }: CallOptions, send: () => Promise<T>): Promise<T> {
+    return untilAborted(signal, send).catch((error: unknown) => {
+      throw error instanceof AppError ? error : libraryFailure(error, contextOf(operation));
+    });
+  }
+  return {
+    call,
+    /** Expiry counts from before the call: a slow reply makes a token look older, never younger. */
+    async askTokens(operation: Operation, options: CallOptions, send: Send, previous?: Secret): Promise<TokenReply> {
+      const context = contextOf(operation);
+      const { token } = await call(operation, options, send);
+      return readTokenReply(token, quirks, context, previous);
+    },
+  };
+}
 
 /** What the tokens are asked for: scopes, and the resource indicator of RFC 8707. */
 function target(quirks: OAuthQuirks, scopes: string[] = [], resource?: string): { scope?: string; resource?: string } {

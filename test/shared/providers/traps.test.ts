@@ -229,3 +229,14 @@ test('an access token that cannot be revoked is no failure when the grant has en
   await provider.revoke!({ accessToken, refreshToken: new Secret('r') }, call());
   expect((await errorOf(provider.revoke!({ accessToken }, call()))).code).toBe('provider_unsupported');
 });
+
+test('a slow reply makes a token look older, never younger', async () => {
+  let now = NOW;
+  const extra = { token_url: `${stub.url}/token` };
+  const slow = await plugin.create(settingsOf('slow', { extra }), { ...deps, clock: { now: () => now } });
+  stub.answer((_, response) => {
+    now += 5_000;
+    response.writeHead(200, { 'content-type': 'application/json' }).end('{"access_token":"a","expires_in":60}');
+  });
+  expect((await slow.refresh!(old, call())).expiresAt).toBe(NOW + 60_000);
+});
