@@ -13,6 +13,7 @@ export const ERRORS = {
   // What the caller sent
   invalid_request: { status: 400, retry: 'never', title: 'The request is not valid.' },
   invalid_event: { status: 400, retry: 'never', title: 'The event is not a valid CloudEvent of a known type.' },
+  method_not_allowed: { status: 405, retry: 'never', title: 'The path does not take this method.' },
   unsupported_media_type: { status: 415, retry: 'never', title: 'The content type is not supported.' },
   payload_too_large: { status: 413, retry: 'never', title: 'The request body is too large.' },
   unknown_service: { status: 400, retry: 'never', title: 'No such service is configured.' },

@@ -1,0 +1,118 @@
+import type { AddressInfo } from 'node:net';
+import cookie from '@fastify/cookie';
+import { fastify } from 'fastify';
+import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { Deps } from '../shared/deps.ts';
+import { type Metrics, watchQueues } from '../shared/metrics.ts';
+import { makeAuth } from './auth.ts';
+import { takeCloudEventTypes } from './cloud-events.ts';
+import type { Api, App } from './context.ts';
+import { describeApi } from './openapi.ts';
+import { sendProblem } from './problem.ts';
+import { makeReleaser } from './release.ts';
+import { refuseUnknownRoutes } from './route-table.ts';
+import { auditRoutes } from './routes/audit.ts';
+import { authorizationRoutes } from './routes/authorizations.ts';
+import { credentialRoutes } from './routes/credentials.ts';
+import { eventRoutes } from './routes/events.ts';
+import { healthRoutes } from './routes/health.ts';
+import { oauthRoutes } from './routes/oauth.ts';
+import { principalRoutes } from './routes/principals.ts';
+import { tenantRoutes } from './routes/tenants.ts';
+
+const ROUTES = [
+  eventRoutes,
+  authorizationRoutes,
+  oauthRoutes,
+  credentialRoutes,
+  auditRoutes,
+  principalRoutes,
+  tenantRoutes,
+  healthRoutes,
+];
+
+const MAX_BODY_BYTES = 256 * 1024;
+
+const HEADERS = {
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+  'referrer-policy': 'no-referrer',
+  'cache-control': 'no-store',
+};
+
+const STRICT_CSP = "default-src 'none'; frame-ancestors 'none'";
+
+export type AppOptions = { metrics: Metrics; stopping: AbortSignal };
+
+/** The API, ready to listen or to be injected into. Closing it waits for the requests in hand and for what they write. */
+export async function makeApp(deps: Deps, { metrics, stopping }: AppOptions): Promise<App> {
+  const { config } = deps;
+  const app = fastify({
+    logger: false,
+    bodyLimit: MAX_BODY_BYTES,
+    trustProxy: config.KEYTURN_TRUST_PROXY.length > 0 ? config.KEYTURN_TRUST_PROXY : false,
+    genReqId: () => `req_${deps.random.bytes(12).toString('base64url')}`,
+    exposeHeadRoutes: false,
+    forceCloseConnections: 'idle',
+    return503OnClosing: false,
+    requestTimeout: 30_000,
+    routerOptions: { maxParamLength: 300, ignoreTrailingSlash: true },
+    frameworkErrors: (error, request, reply) => void sendProblem(deps.log, error, request, reply),
+  }).withTypeProvider<ZodTypeProvider>() as unknown as App;
+  const api: Api = {
+    deps,
+    metrics,
+    auth: makeAuth(deps),
+    releaser: makeReleaser(deps, metrics),
+    publicUrl: () => config.KEYTURN_PUBLIC_URL ?? addressOf(app, config),
+    stopping,
+  };
+  app.setValidatorCompiler(validatorCompiler);
+  app.setSerializerCompiler(serializerCompiler);
+  app.removeContentTypeParser('text/plain');
+  takeCloudEventTypes(app);
+  watchQueues(metrics, deps.hints);
+  addHooks(app, api);
+  app.setErrorHandler((error, request, reply) => sendProblem(deps.log, error, request, reply));
+  refuseUnknownRoutes(app);
+  await app.register(cookie);
+  await describeApi(app);
+  for (const routes of ROUTES) routes(app, api);
+  app.addHook('onClose', () => api.releaser.idle());
+  return app;
+}
+
+function addHooks(app: App, { deps, auth, metrics, publicUrl }: Api): void {
+  app.decorateRequest('principal', null);
+  app.decorateRequest('startedAt', 0);
+
+  app.addHook('onRequest', async (request, reply) => {
+    request.startedAt = deps.clock.now();
+    const { config, url } = request.routeOptions;
+    reply.headers(HEADERS);
+    reply.header('x-request-id', request.id);
+    // Swagger UI brings a policy of its own.
+    if (!url?.startsWith('/docs')) reply.header('content-security-policy', STRICT_CSP);
+    if (publicUrl().startsWith('https:')) reply.header('strict-transport-security', 'max-age=31536000');
+    if (!url?.startsWith('/v1/') || config.open) return;
+    request.principal = await auth.authenticate(request);
+  });
+
+  app.addHook('onResponse', async (request, reply) => {
+    const durationMs = deps.clock.now() - request.startedAt;
+    const route = request.routeOptions.url ?? 'unknown';
+    const { method } = request;
+    metrics.httpSeconds.observe({ method, route, status: reply.statusCode }, durationMs / 1_000);
+    // The route, never the URL: a query may hold a code or a state.
+    const { id: requestId, principal } = request;
+    const line = { requestId, method, route, status: reply.statusCode, durationMs, principalId: principal?._id };
+    deps.log.debug(line, 'request');
+  });
+}
+
+/** Where this process itself listens: the configured address, with the port that it got. */
+function addressOf(app: App, config: Pick<Deps['config'], 'KEYTURN_HOST' | 'KEYTURN_PORT'>): string {
+  const address = app.server.address() as AddressInfo | null;
+  const host = config.KEYTURN_HOST.includes(':') ? `[${config.KEYTURN_HOST}]` : config.KEYTURN_HOST;
+  return `http://${host}:${address?.port ?? config.KEYTURN_PORT}`;
+}

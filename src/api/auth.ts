@@ -1,0 +1,83 @@
+import type { FastifyRequest } from 'fastify';
+import type { Deps } from '../shared/deps.ts';
+import { AppError } from '../shared/errors.ts';
+import { makeBatcher } from '../shared/store/batcher.ts';
+import { toStoreError } from '../shared/store/commit.ts';
+import type { PrincipalDoc } from '../shared/store/documents.ts';
+import { API_KEY, hashKey } from './keys.ts';
+
+/** How long another process may go on with a key that was revoked here. */
+const CACHE_MS = 5_000;
+const CACHE_SIZE = 10_000;
+
+export type Auth = {
+  /** The principal of the request's API key. Throws `unauthenticated`, `store_unavailable`. */
+  authenticate(request: Pick<FastifyRequest, 'headers'>): Promise<PrincipalDoc>;
+  /** Forgets a key at once, e.g. after it was revoked in this process. */
+  forget(keyHash: string): void;
+};
+
+/** API keys, looked up by hash in grouped reads and remembered for a few seconds. */
+export function makeAuth(deps: Pick<Deps, 'clock' | 'database'>): Auth {
+  const cache = new Map<string, { principal: PrincipalDoc; until: number }>();
+  const reader = makeBatcher<string, PrincipalDoc | null>((hashes) => readPrincipals(deps, hashes), {
+    maxSize: 500,
+    maxConcurrent: 2,
+  });
+
+  const find = async (keyHash: string): Promise<PrincipalDoc | null> => {
+    const now = deps.clock.now();
+    const known = cache.get(keyHash);
+    if (known && known.until > now) return known.principal;
+    const principal = await reader.run(keyHash);
+    if (principal === null) {
+      cache.delete(keyHash);
+      return null;
+    }
+    // Insertion order is age: the oldest goes.
+    if (cache.size >= CACHE_SIZE) cache.delete(cache.keys().next().value!);
+    cache.set(keyHash, { principal, until: now + CACHE_MS });
+    return principal;
+  };
+
+  return {
+    authenticate: async ({ headers }) => {
+      const principal = await find(hashKey(bearerOf(headers.authorization)));
+      if (!principal || principal.revokedAt || isOver(principal.expiresAt, deps.clock.now())) throw refused();
+      return principal;
+    },
+    forget: (keyHash) => void cache.delete(keyHash),
+  };
+}
+
+/** RFC 6750 §2.1; a malformed key costs no look-up. */
+function bearerOf(header: string | undefined): string {
+  const key = header?.replace(/^Bearer +/i, '');
+  if (key === undefined || key === header || !API_KEY.test(key)) throw refused();
+  return key;
+}
+
+function isOver(expiresAt: Date | null, now: number): boolean {
+  return expiresAt !== null && expiresAt.getTime() <= now;
+}
+
+/** The same for a missing, malformed, unknown, expired and revoked key. */
+function refused(): AppError {
+  return new AppError('unauthenticated', {
+    detail: 'Send `Authorization: Bearer kt_live_…` with a key that is valid.',
+  });
+}
+
+async function readPrincipals(deps: Pick<Deps, 'database'>, hashes: string[]): Promise<(PrincipalDoc | null)[]> {
+  try {
+    // The key is what names the tenant, so this one read cannot filter on it.
+    const found = await deps.database
+      .collection('principals')
+      .find({ keyHash: { $in: [...new Set(hashes)] } })
+      .toArray();
+    const byHash = new Map(found.map((doc) => [doc.keyHash, doc]));
+    return hashes.map((hash) => byHash.get(hash) ?? null);
+  } catch (error) {
+    throw toStoreError(error);
+  }
+}

@@ -1,0 +1,62 @@
+import { aboutCredential, makeEntry } from '../shared/audit.ts';
+import type { Deps } from '../shared/deps.ts';
+import { AppError } from '../shared/errors.ts';
+import { transit } from '../shared/lifecycle.ts';
+import { requirePermission } from '../shared/permissions.ts';
+import type { CredentialDoc, Entry, PrincipalDoc } from '../shared/store/documents.ts';
+
+const ATTEMPTS = 3;
+
+export type StateCall = { principal: PrincipalDoc; actor: Entry['actor']; reason: string | null };
+
+/**
+ * Quarantines or restores a credential; the state and its entry commit together (promise 6). What a worker does with it
+ * at the same time fails on the state it expects. Throws `not_found`, `permission_denied`, `transition_refused`, and
+ * `conflict` when it keeps changing.
+ */
+export async function changeState(
+  deps: Pick<Deps, 'clock' | 'random' | 'database' | 'commit'>,
+  { principal, actor, reason }: StateCall,
+  transition: 'quarantine' | 'restore',
+  id: string,
+): Promise<CredentialDoc> {
+  const credentials = deps.database.collection('credentials');
+  for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+    const doc = await credentials.findOne({ _id: id, tenantId: principal.tenantId });
+    if (!doc) throw new AppError('not_found');
+    requirePermission(principal, doc.service, transition);
+    const { state, entry } = transit(transition, doc.state);
+    if (transition === 'restore' && doc.blocked) {
+      throw new AppError('transition_refused', { detail: `It is blocked: ${doc.blocked.reason}.` });
+    }
+    const outcome = await deps.commit({
+      operations: [
+        {
+          in: 'credentials',
+          update: {
+            _id: id,
+            tenantId: doc.tenantId,
+            state: doc.state,
+            ...(transition === 'restore' && { blocked: null }),
+          },
+          set: effect(deps, doc, state),
+        },
+      ],
+      entries: [
+        makeEntry(deps, { ...aboutCredential(doc), type: entry, actor, detail: { from: doc.state, said: reason } }),
+      ],
+    });
+    if (outcome === 'committed') return (await credentials.findOne({ _id: id, tenantId: doc.tenantId })) ?? doc;
+  }
+  throw new AppError('conflict', { detail: 'The credential keeps changing; try again.' });
+}
+
+/** A credential at rest is not due; a restored one is looked after at once, for its token may have ended meanwhile. */
+function effect({ clock }: Pick<Deps, 'clock'>, doc: CredentialDoc, state: CredentialDoc['state']) {
+  const now = new Date(clock.now());
+  const isDue = state === 'active' && doc.hasRefreshToken;
+  return {
+    $set: { state, updatedAt: now, ...(isDue && { 'due.refresh': now }) },
+    ...(!isDue && { $unset: { 'due.refresh': 1 } }),
+  };
+}

@@ -1,0 +1,59 @@
+import swagger, { type SwaggerTransform } from '@fastify/swagger';
+import swaggerUi from '@fastify/swagger-ui';
+import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import type { App } from './context.ts';
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Media type → schema of a body that the handler checks itself, item by item. For OpenAPI. */
+    documentedBody?: Record<string, z.ZodType>;
+  }
+}
+
+const ABOUT =
+  'Credential lifecycle, driven by events. Errors are RFC 9457 problems with a stable `type`. Lists are paginated: pass ' +
+  '`nextCursor` as `cursor`.';
+
+/** OpenAPI 3.1 at `/openapi.json` and `/docs`, from the schemas that validate. Register it before the routes. */
+export async function describeApi(app: App): Promise<void> {
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'Keyturn',
+        version: '1',
+        description: ABOUT,
+        license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+      },
+      servers: [{ url: '/' }],
+      components: { securitySchemes: { apiKey: { type: 'http', scheme: 'bearer', bearerFormat: 'kt_live_…' } } },
+    },
+    transform: describeRoute,
+    transformObject: jsonSchemaTransformObject,
+  });
+  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true });
+  app.get(
+    '/openapi.json',
+    {
+      config: { open: true },
+      schema: { tags: ['operation'], summary: 'This document', response: { 200: z.record(z.string(), z.unknown()) } },
+    },
+    async () => app.swagger() as unknown as Record<string, unknown>,
+  );
+}
+
+/** Every route but the open ones asks for a key; documented bodies are shown by media type. */
+const describeRoute: SwaggerTransform = (document) => {
+  const transformed = jsonSchemaTransform(document as Parameters<typeof jsonSchemaTransform>[0]);
+  const config = document.route.config;
+  if (!transformed.schema || transformed.schema.hide) return transformed;
+  const security = config?.open ? [] : [{ apiKey: [] }];
+  const schema = { ...transformed.schema, security };
+  if (!config?.documentedBody) return { ...transformed, schema };
+  const content = Object.entries(config.documentedBody).map(([type, body]) => {
+    const shown = jsonSchemaTransform({ ...document, schema: { body } } as Parameters<typeof jsonSchemaTransform>[0]);
+    return [type, { schema: shown.schema.body }];
+  });
+  return { ...transformed, schema: { ...schema, body: { content: Object.fromEntries(content) } } };
+};

@@ -1,0 +1,57 @@
+import type { Deps } from '../shared/deps.ts';
+import { AppError } from '../shared/errors.ts';
+import { PRIORITY } from '../shared/jobs.ts';
+import type { ReadCredential, Releasable } from './release-reader.ts';
+import { assertReleasable, needsRefresh } from './release-rules.ts';
+
+const POLL_MS = 20;
+const WAIT_MS = 10_000;
+
+/** Resolves to the credential with a fresh token. Throws `refresh_pending` and what `assertReleasable` throws. */
+export type Demand = (doc: Releasable, stopping: AbortSignal) => Promise<Releasable>;
+
+/** Asks for a refresh and waits for it: many callers in one process, one hint and one wait. */
+export function makeDemand(deps: Pick<Deps, 'clock' | 'hints' | 'log'>, read: ReadCredential): Demand {
+  const underWay = new Map<string, Promise<Releasable>>();
+  return (doc, stopping) => {
+    const known = underWay.get(doc._id);
+    if (known) return known;
+    const wait = refresh(deps, read, doc, stopping).finally(() => underWay.delete(doc._id));
+    underWay.set(doc._id, wait);
+    return wait;
+  };
+}
+
+async function refresh(
+  deps: Pick<Deps, 'clock' | 'hints' | 'log'>,
+  read: ReadCredential,
+  before: Releasable,
+  stopping: AbortSignal,
+): Promise<Releasable> {
+  const { clock, hints, log } = deps;
+  const backsOffMs = before.failures > 0 ? (before.due.refresh?.getTime() ?? 0) - clock.now() : 0;
+  // The provider failed a moment ago and has its pause: asking at once would only hammer it.
+  if (backsOffMs > 0) throw pending(backsOffMs);
+  await hints
+    .add('refresh', [
+      {
+        payload: { credentialIds: [before._id], reason: 'demand' },
+        priority: PRIORITY.onDemand,
+        id: `cred-${before._id}-demand-${before.generation}`,
+      },
+    ])
+    .catch((err) => log.warn({ err }, 'a refresh on demand was not taken; the sweep finds it'));
+  const giveUpAt = clock.now() + WAIT_MS;
+  while (clock.now() < giveUpAt && !stopping.aborted) {
+    await clock.sleep(POLL_MS, stopping);
+    const doc = await read({ id: before._id, tenantId: before.tenantId });
+    assertReleasable(doc, clock.now());
+    if (doc.generation > before.generation && !needsRefresh(doc, clock.now())) return doc;
+    if (doc.failures > before.failures) throw pending((doc.due.refresh?.getTime() ?? 0) - clock.now());
+  }
+  throw pending(1_000);
+}
+
+function pending(retryAfterMs: number): AppError {
+  return new AppError('refresh_pending', { retryAfterMs: Math.min(60_000, Math.max(1_000, retryAfterMs)) });
+}

@@ -1,0 +1,58 @@
+import type { Deps } from '../shared/deps.ts';
+import { AppError } from '../shared/errors.ts';
+import { makeBatcher } from '../shared/store/batcher.ts';
+import { toStoreError } from '../shared/store/commit.ts';
+import type { CredentialDoc } from '../shared/store/documents.ts';
+
+export type CredentialRef = { id: string; tenantId: string };
+
+const FIELDS = [
+  '_id',
+  'tenantId',
+  'service',
+  'subject',
+  'state',
+  'generation',
+  'secret',
+  'scopes',
+  'tokenType',
+  'expiresAt',
+  'hasRefreshToken',
+  'due',
+  'failures',
+  'blocked',
+  'secretChangedAt',
+  'lastReleasedAt',
+] as const satisfies (keyof CredentialDoc)[];
+
+const PROJECTION = Object.fromEntries(FIELDS.map((field) => [field, 1]));
+
+/** What a release needs to know of a credential. */
+export type Releasable = Pick<CredentialDoc, (typeof FIELDS)[number]>;
+
+/** Reads one credential of a tenant, fresh. Throws `not_found`, `store_unavailable`. */
+export type ReadCredential = (ref: CredentialRef) => Promise<Releasable>;
+
+/** Reads of many requests become one `$in`. */
+export function makeCredentialReader(deps: Pick<Deps, 'database'>): ReadCredential {
+  return makeBatcher<CredentialRef, Releasable>((refs) => readAll(deps, refs), { maxSize: 500, maxConcurrent: 4 }).run;
+}
+
+async function readAll({ database }: Pick<Deps, 'database'>, refs: CredentialRef[]): Promise<(Releasable | Error)[]> {
+  const ids = [...new Set(refs.map(({ id }) => id))];
+  const tenants = [...new Set(refs.map(({ tenantId }) => tenantId))];
+  try {
+    const found = await database
+      .collection('credentials')
+      .find({ _id: { $in: ids }, tenantId: { $in: tenants } }, { projection: PROJECTION })
+      .toArray();
+    const byId = new Map(found.map((doc) => [doc._id, doc]));
+    return refs.map(({ id, tenantId }) => {
+      const doc = byId.get(id);
+      // The group may hold several tenants: each member sees its own only (promise 10).
+      return doc?.tenantId === tenantId ? doc : new AppError('not_found');
+    });
+  } catch (error) {
+    throw toStoreError(error);
+  }
+}

@@ -1,0 +1,139 @@
+/**
+ * The release of a token. The credential is read fresh each time, in grouped reads: a quarantine in any process stops
+ * the next release. The entry is durable before the token leaves (promise 6).
+ */
+import { aboutCredential, makeEntry } from '../shared/audit.ts';
+import type { Deps } from '../shared/deps.ts';
+import { AppError, toAppError } from '../shared/errors.ts';
+import { openMaterial } from '../shared/material.ts';
+import type { Metrics } from '../shared/metrics.ts';
+import { requirePermission } from '../shared/permissions.ts';
+import type { TokenRelease } from '../shared/schemas/credential-view.ts';
+import { isoOrNull } from '../shared/schemas/time.ts';
+import { makeBatcher } from '../shared/store/batcher.ts';
+import { toStoreError } from '../shared/store/commit.ts';
+import type { CredentialDoc, Entry, PrincipalDoc } from '../shared/store/documents.ts';
+import { makeDemand } from './release-demand.ts';
+import { type CredentialRef, makeCredentialReader, type Releasable } from './release-reader.ts';
+import { assertReleasable, needsRefresh } from './release-rules.ts';
+
+export type ReleaseDeps = Pick<Deps, 'clock' | 'random' | 'log' | 'database' | 'vault' | 'secrets' | 'hints'>;
+
+export type Releaser = {
+  /**
+   * Throws `not_found`, `permission_denied`, `credential_pending`, `credential_blocked`, `reauthorization_required`,
+   * `refresh_pending`, `secret_unreadable`, `key_unavailable`, `store_unavailable`.
+   */
+  release(caller: ReleaseCaller, id: string): Promise<TokenRelease>;
+  /** Resolves when what was begun is written. */
+  idle(): Promise<void>;
+};
+
+export type ReleaseCaller = { principal: PrincipalDoc; actor: Entry['actor']; stopping: AbortSignal };
+
+/** A release time is worth a write when the last one that we know of is this old. */
+const TOUCH_EVERY_MS = 60_000;
+
+/** Refusals of a caller or a state; anything else that goes wrong is a failure. */
+const DENIALS = ['permission_denied', 'credential_blocked', 'reauthorization_required'];
+
+export function makeReleaser(deps: ReleaseDeps, metrics: Pick<Metrics, 'releases'>): Releaser {
+  const read = makeCredentialReader(deps);
+  const demand = makeDemand(deps, read);
+  const recorder = makeBatcher<Entry, null>((entries) => recordAll(deps, entries), {
+    maxSize: 1_000,
+    maxConcurrent: 3,
+  });
+  const toucher = makeBatcher<CredentialRef, null>((refs) => touchAll(deps, refs), {
+    maxSize: 1_000,
+    maxConcurrent: 1,
+  });
+
+  const record = (doc: Releasable, actor: Entry['actor'], error?: AppError) =>
+    recorder.run(
+      makeEntry(deps, {
+        ...aboutCredential(doc),
+        type: 'credential.accessed',
+        actor,
+        outcome: error === undefined ? 'success' : DENIALS.includes(error.code) ? 'denied' : 'failure',
+        reason: error?.code ?? null,
+        detail: { generation: doc.generation },
+      }),
+    );
+
+  const touch = (doc: Releasable) => {
+    if (deps.clock.now() - (doc.lastReleasedAt?.getTime() ?? 0) < TOUCH_EVERY_MS) return;
+    toucher.run({ id: doc._id, tenantId: doc.tenantId }).catch((err) => deps.log.debug({ err }, 'lastReleasedAt'));
+  };
+
+  /** Opens a fresh secret and records the access; null when the token ended meanwhile. */
+  const handOver = async (doc: Releasable, actor: Entry['actor']): Promise<TokenRelease | null> => {
+    const material = await openMaterial(deps, doc);
+    await record(doc, actor);
+    if (doc.expiresAt !== null && doc.expiresAt.getTime() <= deps.clock.now()) return null;
+    touch(doc);
+    return viewRelease(doc, material.accessToken.reveal());
+  };
+
+  const attempt = async (first: Releasable, caller: ReleaseCaller): Promise<TokenRelease> => {
+    let doc = first;
+    for (let round = 0; round < 2; round += 1) {
+      assertReleasable(doc, deps.clock.now());
+      if (needsRefresh(doc, deps.clock.now())) doc = await demand(doc, caller.stopping);
+      const release = await handOver(doc, caller.actor);
+      if (release) return release;
+      doc = await read({ id: doc._id, tenantId: doc.tenantId });
+    }
+    throw new AppError('refresh_pending', { retryAfterMs: 1_000 });
+  };
+
+  return {
+    release: async (caller, id) => {
+      const doc = await read({ id, tenantId: caller.principal.tenantId });
+      try {
+        requirePermission(caller.principal, doc.service, 'release');
+        const release = await attempt(doc, caller);
+        metrics.releases.inc({ service: doc.service, outcome: 'released' });
+        return release;
+      } catch (thrown) {
+        const error = toAppError(thrown);
+        metrics.releases.inc({ service: doc.service, outcome: error.code });
+        if (error.code !== 'store_unavailable') await record(doc, caller.actor, error);
+        throw error;
+      }
+    },
+    idle: async () => void (await Promise.all([recorder.idle(), toucher.idle()])),
+  };
+}
+
+function viewRelease(doc: Releasable, accessToken: string): TokenRelease {
+  return {
+    accessToken,
+    tokenType: doc.tokenType,
+    expiresAt: isoOrNull(doc.expiresAt),
+    scopes: doc.scopes,
+    generation: doc.generation,
+    service: doc.service,
+    subject: doc.subject,
+  };
+}
+
+async function recordAll({ database }: ReleaseDeps, entries: Entry[]): Promise<null[]> {
+  try {
+    await database.collection('audit_inbox').insertMany(entries, { ordered: false });
+    return entries.map(() => null);
+  } catch (error) {
+    throw toStoreError(error);
+  }
+}
+
+/** Best effort: the log is the truth about accesses, this is a convenience of the list. */
+async function touchAll({ database, clock }: ReleaseDeps, refs: CredentialRef[]): Promise<null[]> {
+  const lastReleasedAt = new Date(clock.now());
+  const ids = [...new Set(refs.map(({ id }) => id))];
+  const tenants = [...new Set(refs.map(({ tenantId }) => tenantId))];
+  const where = { _id: { $in: ids }, tenantId: { $in: tenants } };
+  const set: Partial<CredentialDoc> = { lastReleasedAt };
+  await database.collection('credentials').updateMany(where, { $set: set });
+  return refs.map(() => null);
+}

@@ -1,0 +1,70 @@
+import { makeEntry } from '../../shared/audit.ts';
+import { AppError } from '../../shared/errors.ts';
+import { requirePermission } from '../../shared/permissions.ts';
+import { authorizationSchema, newAuthorizationSchema } from '../../shared/schemas/authorization.ts';
+import type { AuthorizationDoc } from '../../shared/store/documents.ts';
+import { FLOW_MS, hashOf } from '../authorization-flow.ts';
+import { type Api, type App, actorOf, callerOf } from '../context.ts';
+import { refusals } from '../problem.ts';
+
+/** `POST /v1/authorizations`: begins the way of a person to a provider and back. */
+export function authorizationRoutes(app: App, api: Api): void {
+  const { deps } = api;
+  app.post(
+    '/v1/authorizations',
+    {
+      schema: {
+        tags: ['authorizations'],
+        summary: 'Begins an authorization by a person',
+        description: 'PKCE (S256); the state is good for 5 minutes, one browser and one use.',
+        body: newAuthorizationSchema,
+        response: { 201: authorizationSchema, ...refusals },
+      },
+    },
+    async (request, reply) => {
+      const principal = callerOf(request);
+      const { service, subject, redirectUri, scopes, resource } = request.body;
+      requirePermission(principal, service, 'connect');
+      const provider = deps.providers.get(service);
+      if (!provider.authorizationUrl) {
+        throw new AppError('provider_unsupported', {
+          detail: `${provider.displayName} has no authorization by a person; send credential.import.requested.`,
+        });
+      }
+      const state = deps.random.bytes(32).toString('base64url');
+      const _id = hashOf(state);
+      const owner = { tenantId: principal.tenantId, objectId: _id, generation: 1 };
+      const sealed = await deps.vault.seal(deps.random.bytes(32).toString('base64url'), owner);
+      const now = deps.clock.now();
+      const authorization: AuthorizationDoc = {
+        _id,
+        tenantId: principal.tenantId,
+        principalId: principal._id,
+        service,
+        subject,
+        scopes: scopes ?? [...provider.defaultScopes],
+        resource: resource ?? null,
+        returnTo: redirectUri ?? null,
+        // Short-lived, so always beside the document, whatever store keeps credentials.
+        codeVerifier: { store: 'mongodb', ...sealed },
+        browserHash: null,
+        usedAt: null,
+        eventId: null,
+        createdAt: new Date(now),
+        expiresAt: new Date(now + FLOW_MS),
+      };
+      const { tenantId } = principal;
+      const happening = { tenantId, type: 'authorization.requested', actor: actorOf(request), service, subject };
+      await deps.commit({
+        operations: [{ in: 'authorizations', insert: authorization }],
+        entries: [makeEntry(deps, happening)],
+      });
+      reply.code(201);
+      return {
+        authorizationUrl: `${api.publicUrl()}/v1/oauth/start/${state}`,
+        state,
+        expiresAt: authorization.expiresAt.toISOString(),
+      };
+    },
+  );
+}

@@ -1,0 +1,135 @@
+import type { FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import { AppError } from '../../shared/errors.ts';
+import { acceptEvents, type Receipt, type Sender } from '../../shared/intake.ts';
+import { may, requirePermission } from '../../shared/permissions.ts';
+import {
+  batchSchema,
+  eventSchema,
+  incomingEventSchema,
+  receiptsSchema,
+  viewEvent,
+  viewReceipt,
+} from '../../shared/schemas/event-view.ts';
+import { toStoreError } from '../../shared/store/commit.ts';
+import type { EventDoc } from '../../shared/store/documents.ts';
+import { BATCH_TYPE, fromBinary, isBinary, MAX_BATCH, STRUCTURED_TYPE } from '../cloud-events.ts';
+import { type Api, type App, callerOf, originOf } from '../context.ts';
+import { refusals } from '../problem.ts';
+import { currentTraceparent } from '../traceparent.ts';
+
+const MAX_BODY_BYTES = 8 * 1024 * 1024;
+
+/** Sources of events that Keyturn makes itself: their ids carry meaning, so nobody else may claim one. */
+const RESERVED = 'keyturn:';
+
+/** Who sends, from where, as part of which trace. */
+export function senderOf(request: FastifyRequest): Sender {
+  return { principal: callerOf(request), origin: originOf(request), traceparent: currentTraceparent() };
+}
+
+/** `POST /v1/events`, `GET /v1/events/{id}`. */
+export function eventRoutes(app: App, api: Api): void {
+  const tags = ['events'];
+  app.post(
+    '/v1/events',
+    {
+      bodyLimit: MAX_BODY_BYTES,
+      config: {
+        // Each event of a batch is judged on its own, by these same schemas, in intake.
+        documentedBody: {
+          [STRUCTURED_TYPE]: incomingEventSchema,
+          [BATCH_TYPE]: batchSchema,
+          'application/json': z.unknown().meta({ description: 'Binary mode: data; the attributes are ce-* headers' }),
+        },
+      },
+      schema: {
+        tags,
+        summary: 'Takes one CloudEvent or a batch of up to 1000',
+        description: 'Durable once answered. The same source and id again is a `duplicate`.',
+        response: { 202: receiptsSchema, ...refusals },
+      },
+    },
+    async (request, reply) => {
+      const { events, single } = eventsOf(request);
+      const receipts = await receive(api, senderOf(request), events);
+      for (const { status } of receipts) api.metrics.events.inc({ status });
+      const first = receipts[0];
+      if (single && first?.status === 'rejected')
+        throw new AppError(first.problem.code, { detail: first.problem.detail });
+      reply.code(202);
+      return { results: receipts.map(viewReceipt) };
+    },
+  );
+
+  app.get(
+    '/v1/events/:id',
+    {
+      schema: {
+        tags,
+        summary: 'The progress of an event',
+        params: z.object({ id: z.string().max(100) }),
+        response: { 200: eventSchema, ...refusals },
+      },
+    },
+    async (request) => {
+      const principal = callerOf(request);
+      const doc = await readEvent(api, principal.tenantId, request.params.id);
+      if (doc.principalId !== principal._id && !may(principal, '*', 'read')) {
+        requirePermission(principal, await serviceOf(api, doc), 'read');
+      }
+      return viewEvent(doc);
+    },
+  );
+}
+
+function eventsOf(request: FastifyRequest): { events: unknown[]; single: boolean } {
+  if (isBinary(request)) return { events: [fromBinary(request)], single: true };
+  const { body } = request;
+  if (!request.headers['content-type']?.toLowerCase().startsWith(BATCH_TYPE)) return { events: [body], single: true };
+  if (!Array.isArray(body) || body.length > MAX_BATCH) {
+    throw new AppError('invalid_event', { detail: `A batch is a JSON array of at most ${MAX_BATCH} events.` });
+  }
+  return { events: body, single: false };
+}
+
+async function receive({ deps }: Api, sender: Sender, events: unknown[]): Promise<Receipt[]> {
+  const isReserved = (event: unknown) =>
+    String((event as { source?: unknown } | null)?.source)
+      .toLowerCase()
+      .startsWith(RESERVED);
+  const taken = await acceptEvents(
+    deps,
+    sender,
+    events.filter((event) => !isReserved(event)),
+  );
+  const rest = taken.values();
+  return events.map((event) => (isReserved(event) ? reserved(event) : rest.next().value!));
+}
+
+function reserved(event: unknown): Receipt {
+  const { id } = event as { id?: unknown };
+  return {
+    id: typeof id === 'string' ? id.slice(0, 255) : null,
+    status: 'rejected',
+    problem: { code: 'invalid_event', detail: `source: sources that begin with "${RESERVED}" are Keyturn's own.` },
+  };
+}
+
+async function readEvent({ deps }: Api, tenantId: string, id: string): Promise<EventDoc> {
+  try {
+    const doc = await deps.database.collection('events').findOne({ _id: id, tenantId });
+    if (!doc) throw new AppError('not_found');
+    return doc;
+  } catch (error) {
+    throw toStoreError(error);
+  }
+}
+
+async function serviceOf({ deps }: Api, { tenantId, data, credentialId }: EventDoc): Promise<string> {
+  if (typeof data.service === 'string') return data.service;
+  const credentials = deps.database.collection('credentials');
+  const doc =
+    credentialId && (await credentials.findOne({ _id: credentialId, tenantId }, { projection: { service: 1 } }));
+  return doc ? doc.service : '*';
+}

@@ -1,0 +1,56 @@
+import { systemClock } from '../shared/clock.ts';
+import type { Config } from '../shared/config.ts';
+import { makeLog } from '../shared/log.ts';
+import { makeMetrics, watchProcess } from '../shared/metrics.ts';
+import { openDeps } from '../shared/open-deps.ts';
+import { systemRandom } from '../shared/random.ts';
+import { makeApp } from './app.ts';
+import { bootstrap } from './bootstrap.ts';
+import type { App } from './context.ts';
+
+export type RunOptions = {
+  /** Shows the first admin key, once, to whoever started the process; never through the log. */
+  showKey(key: string): void;
+};
+
+/**
+ * Serves until `stopping` aborts, then finishes the requests in hand within KEYTURN_DRAIN_SECONDS and closes everything.
+ * Throws what keeps the process from starting.
+ */
+export async function runApi(config: Config, stopping: AbortSignal, { showKey }: RunOptions): Promise<void> {
+  const log = makeLog(config.KEYTURN_LOG_LEVEL, { process: 'api' });
+  const deps = await openDeps(config, { clock: systemClock, random: systemRandom, log });
+  const metrics = makeMetrics();
+  watchProcess(metrics);
+  try {
+    const key = await bootstrap(deps);
+    if (key !== null) showKey(key);
+    const app = await makeApp(deps, { metrics, stopping });
+    const address = await app.listen({ host: config.KEYTURN_HOST, port: config.KEYTURN_PORT });
+    log.info({ address }, 'listening');
+    await aborted(stopping);
+    log.info('stopping');
+    await drain(app, config.KEYTURN_DRAIN_SECONDS);
+  } finally {
+    await deps.close();
+  }
+  log.info('stopped');
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
+
+/** Stops accepting and lets requests in hand end; cuts off what is not done in time. */
+async function drain(app: App, limitMs: number): Promise<void> {
+  const closed = new AbortController();
+  const late = systemClock.sleep(limitMs, closed.signal).then(() => {
+    if (!closed.signal.aborted) app.server.closeAllConnections();
+  });
+  await app.close();
+  closed.abort();
+  await late;
+}

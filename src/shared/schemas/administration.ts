@@ -1,0 +1,79 @@
+import { z } from 'zod';
+import { PERMISSION } from '../permissions.ts';
+import type { ChainedEntry, PrincipalDoc } from '../store/documents.ts';
+import { isoOrNull } from './time.ts';
+
+const name = z.string().min(1).max(100);
+const permissions = z
+  .array(z.string().regex(PERMISSION, 'must be service:action, each part may be *'))
+  .min(1)
+  .max(100)
+  .meta({ examples: [['figma:release', '*:read']] });
+
+export const newPrincipalSchema = z
+  .strictObject({ name, permissions, expiresAt: z.iso.datetime({ offset: true }).optional() })
+  .meta({ id: 'NewPrincipal' });
+
+export const principalSchema = z
+  .object({
+    id: z.string(),
+    name,
+    permissions: z.array(z.string()),
+    createdAt: z.iso.datetime(),
+    expiresAt: z.iso.datetime().nullable(),
+    revokedAt: z.iso.datetime().nullable(),
+  })
+  .meta({ id: 'Principal' });
+
+/** The only reply that ever holds the key. */
+export const createdPrincipalSchema = principalSchema
+  .extend({ key: z.string().meta({ description: 'Shown once; only its hash is kept' }) })
+  .meta({ id: 'CreatedPrincipal' });
+
+/** A principal as it is shown. */
+export function viewPrincipal(doc: PrincipalDoc): z.infer<typeof principalSchema> {
+  return {
+    id: doc._id,
+    name: doc.name,
+    permissions: doc.permissions,
+    createdAt: doc.createdAt.toISOString(),
+    expiresAt: isoOrNull(doc.expiresAt),
+    revokedAt: isoOrNull(doc.revokedAt),
+  };
+}
+
+export const newTenantSchema = z.strictObject({ name }).meta({ id: 'NewTenant' });
+
+export const createdTenantSchema = z
+  .object({ id: z.string(), name, createdAt: z.iso.datetime(), admin: createdPrincipalSchema })
+  .meta({ id: 'CreatedTenant' });
+
+export const entrySchema = z
+  .object({
+    id: z.string(),
+    seq: z.number().int(),
+    at: z.iso.datetime(),
+    type: z.string(),
+    actor: z.object({
+      kind: z.enum(['principal', 'worker', 'subject', 'system']),
+      id: z.string(),
+      ip: z.string().nullish(),
+      userAgent: z.string().nullish(),
+    }),
+    outcome: z.enum(['success', 'failure', 'denied']),
+    credentialId: z.string().nullable(),
+    service: z.string().nullable(),
+    subject: z.string().nullable(),
+    eventId: z.string().nullable(),
+    incidentId: z.string().nullable(),
+    reason: z.string().nullable(),
+    detail: z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()])),
+    prev: z.string(),
+    hash: z.string(),
+  })
+  .meta({ id: 'Entry', description: 'One record of the audit log; seq, prev and hash chain it to the one before' });
+
+/** An entry as it is shown. */
+export function viewEntry({ _id, at, tenantId: _, mac: __, ...doc }: ChainedEntry): z.infer<typeof entrySchema> {
+  return { id: _id, at: at.toISOString(), ...doc };
+}
