@@ -30,7 +30,7 @@ export async function openDeps(
   const providers = await loadCatalogue(config.providers, {
     clock,
     random,
-    timeoutMs: config.KEYTURN_PROVIDER_TIMEOUT_SECONDS,
+    timeoutMs: config.KEYTURN_CALL_TIMEOUT_SECONDS,
   });
   await assertRedis(config.REDIS_URL);
   const database = await openDatabase(config.MONGODB_URI, config.KEYTURN_DATABASE);

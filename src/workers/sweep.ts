@@ -3,14 +3,65 @@
  * moves the date ahead, so that any number of sweepers share the work; when a claimed job gets lost with Redis, the
  * date comes round again. A missed tick is harmless.
  */
-
-import { type JobName, PRIORITY } from '../shared/jobs.ts';
+import type { Document } from 'mongodb';
+import { type JobName, type JobPayload, PRIORITY } from '../shared/jobs.ts';
 import { chunk, JOB_SIZE } from '../shared/queue.ts';
 import { eventRow } from '../shared/schemas/events.ts';
 import { toStoreError } from '../shared/store/commit.ts';
+import type { CollectionName } from '../shared/store/database.ts';
 import type { WorkerDeps } from './job.ts';
 
 type SweepDeps = Pick<WorkerDeps, 'database' | 'clock' | 'random' | 'hints' | 'log' | 'config'>;
+
+/** One kind of work that comes due: a date in a collection, and the jobs that it turns into. */
+type DueRow = {
+  in: CollectionName;
+  /** The due date's field; a partial index is on it. */
+  field: string;
+  /** Keeps the date that was due until a worker has settled it. */
+  claim?: string;
+  /** What `jobs` needs of a document besides its id. */
+  read?: string[];
+  jobs(docs: DueDoc[]): { queue: JobName; payload: JobPayload<JobName> }[];
+};
+
+type DueDoc = { _id: string; [field: string]: unknown };
+
+const reason = 'due';
+
+/** Credentials of one service to a job: a slow provider holds up its own jobs only. */
+const byService = (queue: JobName) => (docs: DueDoc[]) =>
+  groups(docs, (doc) => doc.service as string).flatMap(([, ids]) =>
+    chunk(ids, JOB_SIZE).map((credentialIds) => ({ queue, payload: { credentialIds, reason } })),
+  );
+
+/** Everything that is ever due. A new kind of work is a row here and an index in `database.ts`. */
+const DUE: DueRow[] = [
+  ...(['refresh', 'expire', 'validate'] as const).map((what) => ({
+    in: 'credentials' as const,
+    field: `due.${what}`,
+    claim: `claimed.${what}`,
+    read: ['service'],
+    jobs: byService('refresh'),
+  })),
+  {
+    in: 'credentials',
+    field: 'due.rotate',
+    claim: 'claimed.rotate',
+    read: ['service'],
+    jobs: byService('rotate'),
+  },
+  {
+    // The relay: events whose hint was lost, and those that are to be tried again.
+    in: 'events',
+    field: 'dueAt',
+    read: ['type'],
+    jobs: (docs) =>
+      groups(docs, (doc) => eventRow(doc.type as string)?.queue).flatMap(([queue, ids]) =>
+        queue ? chunk(ids, JOB_SIZE).map((eventIds) => ({ queue, payload: { eventIds, reason } })) : [],
+      ),
+  },
+];
 
 const CLAIM_SIZE = 1_000;
 /** A claim is good for this long; then its work is due again. Milliseconds. */
@@ -22,95 +73,55 @@ const MOST_WAITING = 400;
 export async function sweep(deps: SweepDeps): Promise<number> {
   // Without Redis a claim would only delay the work.
   await deps.hints.ping();
-  const counts = [await sweepCredentials(deps, 'refresh', 'refresh'), await sweepEvents(deps), await sweepInbox(deps)];
-  return counts.reduce((sum, count) => sum + count, 0);
-}
-
-async function sweepCredentials(deps: SweepDeps, what: 'refresh' | 'rotate', queue: JobName): Promise<number> {
-  let total = 0;
-  while ((await deps.hints.waiting(queue)) < MOST_WAITING) {
-    const claimed = await claimCredentials(deps, what);
-    for (const [, group] of Map.groupBy(claimed, (doc) => doc.service)) {
-      const ids = group.map((doc) => doc._id);
-      await addWork(
-        deps,
-        queue,
-        ids.length,
-        chunk(ids, JOB_SIZE).map((credentialIds) => ({ credentialIds })),
-      );
-    }
-    total += claimed.length;
-    if (claimed.length < CLAIM_SIZE) break;
-  }
+  let total = await sweepInbox(deps);
+  for (const row of DUE) total += await sweepRow(deps, row);
   return total;
 }
 
-/** Claims up to `CLAIM_SIZE` credentials in three calls. Two sweepers never claim the same one. */
-async function claimCredentials(deps: SweepDeps, what: 'refresh' | 'rotate') {
-  const credentials = deps.database.collection('credentials');
-  const [due, claim] = [`due.${what}`, `claimed.${what}`];
+async function sweepRow(deps: SweepDeps, row: DueRow): Promise<number> {
+  for (let total = 0; ; ) {
+    const docs = await claimDue(deps, row);
+    const jobs = Map.groupBy(row.jobs(docs), ({ queue }) => queue);
+    for (const [queue, group] of jobs) {
+      const hints = group.map(({ payload }) => ({ payload, priority: PRIORITY.normal }));
+      await deps.hints.add(queue as 'refresh', hints as never);
+    }
+    total += docs.length;
+    if (docs.length < CLAIM_SIZE || (await isBackedUp(deps, [...jobs.keys()]))) return total;
+  }
+}
+
+async function isBackedUp(deps: SweepDeps, queues: JobName[]): Promise<boolean> {
+  const waiting = await Promise.all(queues.map((queue) => deps.hints.waiting(queue)));
+  return waiting.some((count) => count >= MOST_WAITING);
+}
+
+/** Claims up to `CLAIM_SIZE` documents in three calls. Two sweepers never claim the same one. */
+async function claimDue(deps: SweepDeps, row: DueRow): Promise<DueDoc[]> {
+  const collection = deps.database.db.collection<DueDoc>(row.in);
   const now = new Date(deps.clock.now());
-  // Unique to the millisecond fraction of this claim: what was claimed is found again by it.
-  const until = new Date(now.getTime() + CLAIM_MS + Math.floor(deps.random.fraction() * 10_000));
+  // What this sweeper claimed is found again by the very date that it set.
+  const until = new Date(now.getTime() + CLAIM_MS + Math.floor(deps.random.fraction() * CLAIM_MS));
+  const set: Document = { [row.field]: until };
+  if (row.claim) set[row.claim] = { $ifNull: [`$${row.claim}`, `$${row.field}`] };
   try {
-    const found = await credentials
-      .find({ [due]: { $lte: now } }, { projection: { _id: 1 } })
-      .sort({ [due]: 1 })
+    const found = await collection
+      .find({ [row.field]: { $lte: now } }, { projection: { _id: 1 } })
+      .sort({ [row.field]: 1 })
       .limit(CLAIM_SIZE)
       .toArray();
     if (found.length === 0) return [];
     const ids = found.map((doc) => doc._id);
-    await credentials.updateMany({ _id: { $in: ids }, [due]: { $lte: now } }, [
-      { $set: { [claim]: { $ifNull: [`$${claim}`, `$${due}`] }, [due]: until } },
-    ]);
-    return await credentials.find({ _id: { $in: ids }, [due]: until }, { projection: { service: 1 } }).toArray();
+    await collection.updateMany({ _id: { $in: ids }, [row.field]: { $lte: now } }, [{ $set: set }]);
+    const projection = Object.fromEntries((row.read ?? []).map((field) => [field, 1]));
+    return (await collection.find({ _id: { $in: ids }, [row.field]: until }, { projection }).toArray()) as DueDoc[];
   } catch (error) {
     throw toStoreError(error);
   }
 }
 
-async function addWork(
-  deps: SweepDeps,
-  queue: JobName,
-  count: number,
-  payloads: { credentialIds?: string[]; eventIds?: string[] }[],
-): Promise<void> {
-  deps.log.debug({ queue, count }, 'due');
-  const hints = payloads.map((payload) => ({ payload: { ...payload, reason: 'due' }, priority: PRIORITY.normal }));
-  await deps.hints.add(queue as 'refresh', hints);
-}
-
-/** The relay: events that were accepted and whose hint was lost, and those that are to be tried again. */
-async function sweepEvents(deps: SweepDeps): Promise<number> {
-  const events = deps.database.collection('events');
-  let total = 0;
-  for (;;) {
-    const now = new Date(deps.clock.now());
-    const found = await events
-      .find({ dueAt: { $lte: now } }, { projection: { type: 1 } })
-      .sort({ dueAt: 1 })
-      .limit(CLAIM_SIZE)
-      .toArray();
-    if (found.length === 0) return total;
-    const ids = found.map((doc) => doc._id);
-    const until = new Date(now.getTime() + CLAIM_MS);
-    await events.updateMany({ _id: { $in: ids }, dueAt: { $lte: now } }, { $set: { dueAt: until } });
-    for (const [queue, group] of Map.groupBy(found, (doc) => eventRow(doc.type)?.queue)) {
-      if (!queue) continue;
-      const parts = chunk(
-        group.map((doc) => doc._id),
-        JOB_SIZE,
-      );
-      await addWork(
-        deps,
-        queue,
-        group.length,
-        parts.map((eventIds) => ({ eventIds })),
-      );
-    }
-    total += found.length;
-    if (found.length < CLAIM_SIZE) return total;
-  }
+function groups<K>(docs: DueDoc[], key: (doc: DueDoc) => K): [K, string[]][] {
+  return [...Map.groupBy(docs, key)].map(([name, group]) => [name, group.map((doc) => doc._id)]);
 }
 
 /** Tenants with entries that wait for their place in the chain. */
@@ -118,7 +129,7 @@ async function sweepInbox(deps: SweepDeps): Promise<number> {
   const tenants = await deps.database.collection('audit_inbox').distinct('tenantId');
   await deps.hints.add(
     'audit',
-    tenants.map((tenantId) => ({ payload: { tenantId, reason: 'due' }, id: `audit-${tenantId}` })),
+    tenants.map((tenantId) => ({ payload: { tenantId, reason }, id: `audit-${tenantId}` })),
   );
   return tenants.length;
 }
