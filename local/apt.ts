@@ -6,7 +6,11 @@ import { promisify } from 'node:util';
 export type Environment = Record<string, string | undefined>;
 
 const run = promisify(execFile);
+const SYSTEM_PATH = '/usr/sbin:/usr/bin:/sbin:/bin';
 const POLICY = '/usr/sbin/policy-rc.d';
+
+/** How `findMongod` and `findRedis` install what is missing. */
+export type Install = typeof aptInstall;
 
 /**
  * Installs a Debian package without starting its service. Only as root, only where apt-get is. Returns whether it
@@ -17,7 +21,8 @@ export async function aptInstall(name: string, env: Environment, progress: (line
   progress(`installing ${name} with apt-get`);
   const forbidden = forbidServices();
   try {
-    const options = { env: { ...env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' }, timeout: 300_000 };
+    const quiet = { DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' };
+    const options = { env: { ...env, PATH: `${env.PATH ?? ''}:${SYSTEM_PATH}`, ...quiet }, timeout: 300_000 };
     await run('apt-get', ['update', '-qq'], options).catch(() => {});
     await run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', name], options);
     return true;

@@ -15,16 +15,27 @@ const STOP_WITHIN_MS = 40_000;
 
 const say = (line: string) => process.stderr.write(`keyturn: ${line}\n`);
 const running = new AsyncDisposableStack();
-let stopping = false;
+let stoppingSince = Number.NaN;
 
-/** Stops in the reverse order of the start, once. A second signal ends it at once; children are killed on exit. */
+/**
+ * Stops in the reverse order of the start. When asked again it ends at once, and children are killed on exit; but npm
+ * repeats a Ctrl-C that the terminal has sent already, so what follows within a second does not count.
+ */
 async function stop(exitCode: number): Promise<void> {
-  if (stopping) process.exit(1);
-  stopping = true;
+  if (isStopping()) {
+    if (performance.now() - stoppingSince > 1000) process.exit(1);
+    return;
+  }
+  stoppingSince = performance.now();
   say('stopping');
   await running.disposeAsync().catch((error: Error) => say(error.message));
   process.exit(exitCode);
 }
+
+function isStopping(): boolean {
+  return !Number.isNaN(stoppingSince);
+}
+
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => void stop(0));
 
 async function main(env: Environment): Promise<void> {
@@ -84,7 +95,7 @@ async function startProcess(name: 'api' | 'workers', env: Environment): Promise<
   const child = await startKeyturnProcess({ name, env, logDir: resolve(DIR, 'logs'), show: say });
   running.defer(() => child.stop('SIGTERM', STOP_WITHIN_MS));
   void child.exited.then(({ code, signal }) => {
-    if (stopping) return;
+    if (isStopping()) return;
     say(`${name} ended unexpectedly (${signal ?? `exit code ${code}`}); its log is in .keyturn/logs/${name}.log`);
     void stop(1);
   });
@@ -103,6 +114,6 @@ async function untilReady(baseUrl: string, api: Child): Promise<void> {
 }
 
 await main(process.env).catch(async (error: Error) => {
-  say(error.message);
+  if (!isStopping()) say(error.message);
   await stop(1);
 });

