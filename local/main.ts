@@ -32,11 +32,14 @@ async function stop(exitCode: number): Promise<void> {
   process.exit(exitCode);
 }
 
+// A terminal that was closed cannot be told anything; that must not keep us from stopping.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
+
 function isStopping(): boolean {
   return !Number.isNaN(stoppingSince);
 }
 
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => void stop(0));
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void stop(0));
 
 async function main(env: Environment): Promise<void> {
   const notes: string[] = [];
