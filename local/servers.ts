@@ -18,8 +18,10 @@ export type MongoServer = {
   readonly uri: string;
   /** Process ids, first node first. They change with every restart. */
   readonly pids: number[];
-  /** kill -9 of one node, as a crash would. `restart` brings it back. */
+  /** kill -9 of one node, as a crash would. `startNode` brings it back, and so does `restart`. */
   kill9(node?: number): Promise<void>;
+  /** Starts one node that was killed, on its port and data. */
+  startNode(node?: number): Promise<void>;
   /** Stops all nodes in good order, waits `downMs`, starts them on the same ports and data. */
   restart(options?: { downMs?: number }): Promise<void>;
   stop(): Promise<void>;
@@ -65,6 +67,11 @@ export async function startMongo({ binary, dir, nodes = 1, cacheGb = 0.25 }: Mon
       return members.map((_, node) => mongod(node)?.pid ?? 0);
     },
     kill9: (node = 0) => killAndWait(mongod(node)),
+    async startNode(node = 0) {
+      const server = replSet.servers[node];
+      await server?.stop({ doCleanup: false });
+      await server?.start(true);
+    },
     async restart({ downMs = 0 } = {}) {
       await replSet.stop({ doCleanup: false });
       await new Promise((resolve) => setTimeout(resolve, downMs));

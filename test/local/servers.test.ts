@@ -65,6 +65,8 @@ test('mongod does transactions, keeps its data over kill -9, a restart, and a ne
   const first = await startMongo(options);
   await insertInTransaction(first.uri, 1);
   await first.kill9();
+  await first.startNode();
+  await first.kill9();
   await first.restart();
   await insertInTransaction(first.uri, 2);
   await first.stop();
