@@ -82,7 +82,8 @@ export async function makeApp(deps: Deps, { metrics, stopping }: AppOptions): Pr
   return app;
 }
 
-function addHooks(app: App, { deps, auth, metrics, publicUrl }: Api): void {
+function addHooks(app: App, { deps, auth, metrics }: Api): void {
+  const isHttps = deps.config.KEYTURN_PUBLIC_URL?.startsWith('https:');
   app.decorateRequest('principal', null);
   app.decorateRequest('startedAt', 0);
 
@@ -93,7 +94,7 @@ function addHooks(app: App, { deps, auth, metrics, publicUrl }: Api): void {
     reply.header('x-request-id', request.id);
     // Swagger UI brings a policy of its own.
     if (!url?.startsWith('/docs')) reply.header('content-security-policy', STRICT_CSP);
-    if (publicUrl().startsWith('https:')) reply.header('strict-transport-security', 'max-age=31536000');
+    if (isHttps) reply.header('strict-transport-security', 'max-age=31536000');
     if (!url?.startsWith('/v1/') || config.open) return;
     request.principal = await auth.authenticate(request);
   });

@@ -1,4 +1,4 @@
-import swagger, { type SwaggerTransform } from '@fastify/swagger';
+import swagger, { type SwaggerTransform, type SwaggerTransformObject } from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod';
 import { z } from 'zod';
@@ -30,7 +30,7 @@ export async function describeApi(app: App): Promise<void> {
       components: { securitySchemes: { apiKey: { type: 'http', scheme: 'bearer', bearerFormat: 'kt_live_…' } } },
     },
     transform: describeRoute,
-    transformObject: jsonSchemaTransformObject,
+    transformObject: describeSchemas,
   });
   await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true });
   app.get(
@@ -56,4 +56,23 @@ const describeRoute: SwaggerTransform = (document) => {
     return [type, { schema: shown.schema.body }];
   });
   return { ...transformed, schema: { ...schema, body: { content: Object.fromEntries(content) } } };
+};
+
+/** Of the schemas that have a name, those that the paths refer to, at whatever remove. */
+const describeSchemas: SwaggerTransformObject = (document) => {
+  const full = jsonSchemaTransformObject(document) as {
+    components: { schemas: Record<string, unknown> };
+    paths: unknown;
+  };
+  const wanted = new Set<string>();
+  const visit = (part: unknown): void => {
+    for (const [, name] of JSON.stringify(part).matchAll(/"#\/components\/schemas\/([^"]+)"/g)) {
+      if (wanted.has(name!)) continue;
+      wanted.add(name!);
+      visit(full.components.schemas[name!]);
+    }
+  };
+  visit(full.paths);
+  const schemas = Object.fromEntries(Object.entries(full.components.schemas).filter(([name]) => wanted.has(name)));
+  return { ...full, components: { ...full.components, schemas } } as ReturnType<SwaggerTransformObject>;
 };

@@ -29,9 +29,10 @@ async function refresh(
   stopping: AbortSignal,
 ): Promise<Releasable> {
   const { clock, hints, log } = deps;
-  const backsOffMs = before.failures > 0 ? (before.due.refresh?.getTime() ?? 0) - clock.now() : 0;
   // The provider failed a moment ago and has its pause: asking at once would only hammer it.
-  if (backsOffMs > 0) throw pending(backsOffMs);
+  if (before.lastError && !before.claimed.refresh && dueInMs(before, clock.now()) > 0) {
+    throw pending(dueInMs(before, clock.now()));
+  }
   await hints
     .add('refresh', [
       {
@@ -47,9 +48,15 @@ async function refresh(
     const doc = await read({ id: before._id, tenantId: before.tenantId });
     assertReleasable(doc, clock.now());
     if (doc.generation > before.generation && !needsRefresh(doc, clock.now())) return doc;
-    if (doc.failures > before.failures) throw pending((doc.due.refresh?.getTime() ?? 0) - clock.now());
+    if (doc.lastError && doc.lastError.at.getTime() !== before.lastError?.at.getTime()) {
+      throw pending(dueInMs(doc, clock.now()));
+    }
   }
   throw pending(1_000);
+}
+
+function dueInMs(doc: Releasable, now: number): number {
+  return (doc.due.refresh?.getTime() ?? 0) - now;
 }
 
 function pending(retryAfterMs: number): AppError {

@@ -7,8 +7,9 @@ const returnUrl = z
   .refine(isSafe, 'must be https, or http on loopback');
 
 function isSafe(value: string): boolean {
-  const { protocol, hostname } = new URL(value);
-  return protocol === 'https:' || ['localhost', '127.0.0.1', '[::1]'].includes(hostname);
+  const url = URL.parse(value);
+  if (!url || url.username || url.password) return false;
+  return url.protocol === 'https:' || ['localhost', '127.0.0.1', '[::1]'].includes(url.hostname);
 }
 
 export const newAuthorizationSchema = z
