@@ -11,6 +11,7 @@ import type {
   PrincipalDoc,
   TenantDoc,
 } from './documents.ts';
+import type { CheckpointDoc, DeliveryDoc, SigningKeyDoc, SubscriptionDoc } from './subscription-documents.ts';
 
 /** Collection name → document type. */
 export type Documents = {
@@ -25,6 +26,11 @@ export type Documents = {
   /** The chained log. Insert only. */
   audit: ChainedEntry;
   audit_heads: ChainHead;
+  /** Signed heads. Insert only. */
+  checkpoints: CheckpointDoc;
+  subscriptions: SubscriptionDoc;
+  deliveries: DeliveryDoc;
+  signing_keys: SigningKeyDoc;
 };
 
 export type CollectionName = keyof Documents;
@@ -70,6 +76,15 @@ const INDEXES: Partial<Record<CollectionName, (IndexDescription & { key: Record<
     { key: { tenantId: 1, credentialId: 1, seq: 1 } },
     { key: { tenantId: 1, type: 1, seq: 1 } },
   ],
+  audit_heads: [{ key: { dueAt: 1 }, ...exists('dueAt') }],
+  checkpoints: [{ key: { tenantId: 1, seq: 1 }, unique: true }],
+  subscriptions: [{ key: { tenantId: 1, _id: 1 } }, { key: { dueAt: 1 }, ...exists('dueAt') }],
+  deliveries: [
+    { key: { tenantId: 1, subscriptionId: 1, seq: 1 }, unique: true },
+    { key: { subscriptionId: 1, nextAttemptAt: 1 }, ...exists('nextAttemptAt') },
+    { key: { expireAt: 1 }, expireAfterSeconds: 0 },
+  ],
+  signing_keys: [{ key: { use: 1 }, unique: true, partialFilterExpression: { state: 'active' } }],
 };
 
 /**

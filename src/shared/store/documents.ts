@@ -65,12 +65,26 @@ export type RotationDoc = {
   rotator: string;
   step: 'planned' | 'minted' | 'applied' | 'verified' | 'promoted';
   eventId: string | null;
-  /** The new secret, sealed and committed before it is applied anywhere. Generation: the credential's + 1. */
+  /** The generation that it replaces; `previous` is sealed as that one. */
+  generation: number;
+  /** Which minted secret this is, from 1: `pending` is sealed under the rotation's id as this generation. */
+  attempt: number;
+  /** The new secret, sealed and committed before it is applied anywhere. */
   pending: StoredSecret | null;
-  /** The old secret, kept until it retires. */
+  /** What becomes the credential's metadata and expiry together with `pending`. Never a secret. */
+  metadata: Record<string, string>;
+  expiresAt: Date | null;
+  /** The old secret, kept until it retires, with the metadata that go with it. */
   previous: StoredSecret | null;
-  /** What the rotator needs to go on, e.g. which of two slots is the new one. Never a secret. */
-  notes: Record<string, string>;
+  previousMetadata: Record<string, string>;
+  /** How long the old secret stays good beside the new one. */
+  overlapMs: number;
+  /** Failures in a row of the present step. */
+  failures: number;
+  /** How often the pending secret was not accepted. */
+  rejections: number;
+  /** The pending secret is to be ended at the other side; why, and what then. */
+  discard: { code: ErrorCode; then: 'mint' | 'give_up' } | null;
   startedAt: Date;
   retireAt: Date | null;
 };
@@ -175,4 +189,16 @@ export type ChainedEntry = Entry & {
   mac: string;
 };
 
-export type ChainHead = { _id: string; tenantId: string; seq: number; hash: string; updatedAt: Date };
+export type ChainHead = {
+  _id: string;
+  tenantId: string;
+  seq: number;
+  hash: string;
+  updatedAt: Date;
+  /** When something is to be done about it next: subscribers told, a checkpoint signed. Absent: nothing. */
+  dueAt?: Date;
+  /** Subscriptions know of the entries up to here. */
+  toldSeq?: number;
+  /** Since when there are entries that no checkpoint covers. Absent: there are none. */
+  unsignedSince?: Date;
+};
