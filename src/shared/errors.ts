@@ -48,6 +48,10 @@ export const ERRORS = {
     retry: 'never',
     title: 'A refresh was interrupted and its refresh token is spent; ask for consent again.',
   },
+  // Rotation
+  rotation_pending: { status: 503, retry: 'later', title: 'The rotation is under way.' },
+  rotation_unverified: { status: 502, retry: 'backoff', title: 'The new secret is not accepted.' },
+  rotation_given_up: { status: 502, retry: 'park', title: 'The rotation was given up; the old secret is still good.' },
   // Our own parts
   secret_unreadable: { status: 500, retry: 'park', title: 'A sealed value does not open.' },
   key_unavailable: { status: 503, retry: 'backoff', title: 'The key provider is not available.' },

@@ -14,7 +14,9 @@ export const ID_PREFIXES = {
   incident: 'inc',
   subscription: 'sub',
   delivery: 'dlv',
+  alertSource: 'als',
   worker: 'wrk',
+  rotation: 'rot',
 } as const;
 
 export type IdKind = keyof typeof ID_PREFIXES;

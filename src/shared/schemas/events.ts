@@ -12,6 +12,11 @@ const credentialId = z.string().regex(/^cred_[0-9a-f]{32}$/, 'must be a credenti
 const token = z.string().min(1).max(16_384);
 const scopes = z.array(z.string().min(1).max(255)).max(100);
 const reason = z.string().min(1).max(200);
+const overlapSeconds = z
+  .number()
+  .min(0)
+  .max(30 * 86_400)
+  .meta({ description: 'How long the old secret stays good beside the new one; 0 after a leak' });
 
 const exchange = z.strictObject({
   service,
@@ -44,11 +49,27 @@ const imported = z.strictObject({
   resource: z.url().max(2048).optional(),
   metadata: z.record(z.string().max(64), z.string().max(1024)).optional(),
   rotateEveryDays: z.number().positive().max(3650).optional(),
-  overlapSeconds: z
-    .number()
-    .min(0)
-    .max(30 * 86_400)
-    .optional(),
+  overlapSeconds: overlapSeconds.optional(),
+});
+
+const alert = z.strictObject({
+  credentialId,
+  confirmed: z
+    .boolean()
+    .default(true)
+    .meta({
+      description: 'Whether the secret is known to be out. A confirmed leak is contained before anyone is asked',
+    }),
+  kind: z.string().min(1).max(80).optional().meta({ description: "The alerting party's own word for it" }),
+  url: z.url().max(2048).optional().meta({ description: 'Where it was found; a query is not kept' }),
+  note: reason.optional(),
+});
+
+const usage = z.strictObject({
+  credentialId,
+  ip: z.union([z.ipv4(), z.ipv6()]),
+  userAgent: z.string().min(1).max(255),
+  at: z.iso.datetime({ offset: true }).optional(),
 });
 
 type EventRow = {
@@ -57,6 +78,8 @@ type EventRow = {
   secrets: readonly string[];
   action: Action;
   queue: JobName;
+  /** Overtakes what waits in its queue. */
+  urgent?: true;
   /** Whether `data.credentialId` names the object; else `data.service` does. */
   onCredential: boolean;
 };
@@ -84,7 +107,7 @@ export const EVENTS = {
     onCredential: true,
   },
   'credential.rotation.requested': {
-    data: z.strictObject({ credentialId, reason: reason.optional() }),
+    data: z.strictObject({ credentialId, reason: reason.optional(), overlapSeconds: overlapSeconds.optional() }),
     secrets: [],
     action: 'rotate',
     queue: 'rotate',
@@ -97,6 +120,21 @@ export const EVENTS = {
     queue: 'revoke',
     onCredential: true,
   },
+  'security.alert.reported': {
+    data: alert,
+    secrets: [],
+    action: 'report',
+    queue: 'detect',
+    urgent: true,
+    onCredential: true,
+  },
+  'credential.usage.reported': {
+    data: usage,
+    secrets: [],
+    action: 'report',
+    queue: 'detect',
+    onCredential: true,
+  },
 } as const satisfies Record<string, EventRow>;
 
 export type EventType = keyof typeof EVENTS;
@@ -104,6 +142,8 @@ export type EventType = keyof typeof EVENTS;
 export type ExchangeData = z.infer<typeof exchange>;
 export type ClientCredentialsData = z.infer<typeof clientCredentials>;
 export type ImportData = z.infer<typeof imported>;
+export type RotationData = z.infer<(typeof EVENTS)['credential.rotation.requested']['data']>;
+export type UsageData = z.infer<typeof usage>;
 export type RevocationData = z.infer<(typeof EVENTS)['credential.revocation.requested']['data']>;
 
 /** The row of an event type, or undefined: the table's keys are not all strings. */
