@@ -48,6 +48,7 @@ const ROWS: [name: string, method: string, path: string, body?: object, token?: 
   ['kv-write', 'POST', 'secret/data/keyturn/a', { options: { cas: 0 }, data: { jwe: 'a' } }],
   ['kv-cas-mismatch', 'POST', 'secret/data/keyturn/a', { options: { cas: 0 }, data: { jwe: 'b' } }],
   ['kv-read', 'GET', 'secret/data/keyturn/a'],
+  ['kv-list', 'GET', 'secret/metadata/keyturn/?list=true'],
   ['kv-missing', 'GET', 'secret/data/keyturn/b'],
   ['kv-delete-soft', 'DELETE', 'secret/data/keyturn/a'],
   ['kv-read-deleted', 'GET', 'secret/data/keyturn/a'],

@@ -59,12 +59,14 @@ describe('replies recorded from a real Vault that mean "not now" never count as 
   ])('%s', async (name, advice) => {
     const { address } = await replying(() => recorded(name));
     const { keys, secrets } = clientsOf(address);
-    for (const call of [keys.unwrap(wrapped, context), keys.wrap(Buffer.alloc(32), context), keys.health()]) {
-      await expect(call).rejects.toEqual(code('key_unavailable'));
-      await expect(call).rejects.toThrow(advice);
+    const keyCalls = [() => keys.unwrap(wrapped, context), () => keys.wrap(Buffer.alloc(32), context), keys.health];
+    for (const call of keyCalls) {
+      const calling = call();
+      await expect(calling).rejects.toEqual(code('key_unavailable'));
+      await expect(calling).rejects.toThrow(advice);
     }
-    for (const call of [secrets.get([item]), secrets.delete([item]), secrets.health()]) {
-      await expect(call).rejects.toEqual(code('store_unavailable'));
+    for (const call of [() => secrets.get([item]), () => secrets.delete([item]), secrets.health]) {
+      await expect(call()).rejects.toEqual(code('store_unavailable'));
     }
   });
 

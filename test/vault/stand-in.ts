@@ -52,6 +52,11 @@ const ROUTES: Route[] = [
   ['POST', /^([^/]+)\/data\/(.+)$/, (state, [, mount, path], { body }) => writeValue(state, `${mount}/${path}`, body)],
   ['GET', /^([^/]+)\/data\/(.+)$/, (state, [, mount, path]) => readValue(state.kv.get(`${mount}/${path}`))],
   [
+    'GET',
+    /^([^/]+)\/metadata\/(.*)\?list=true$/,
+    (state, [, mount, folder]) => listValues(state, `${mount}/${folder}`),
+  ],
+  [
     'DELETE',
     /^([^/]+)\/data\/(.+)$/,
     (state, [, mount, path]) => {
@@ -181,6 +186,12 @@ function writeValue(state: State, path: string, body: Body): RawReply {
 function readValue(value: { jwe: unknown; deleted: boolean } | undefined): RawReply {
   if (!value) return recorded('kv-missing');
   return value.deleted ? recorded('kv-read-deleted') : recordedWith('kv-read', { data: { jwe: value.jwe } });
+}
+
+function listValues(state: State, prefix: string): RawReply {
+  const below = [...state.kv.keys()].filter((path) => path.startsWith(prefix)).map((path) => path.slice(prefix.length));
+  const keys = new Set(below.map((path) => path.replace(/\/.*$/, '/')));
+  return keys.size === 0 ? recorded('kv-missing') : recordedWith('kv-list', { keys: [...keys] });
 }
 
 async function readBody(request: IncomingMessage): Promise<Body> {

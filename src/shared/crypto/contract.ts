@@ -76,6 +76,8 @@ export type SealedValue = { jwe: string; keyVersion: number };
 /**
  * Where sealed values live. Values are immutable and addressed by (tenant, object, generation): a new generation is
  * put first, then the credential's metadata is committed to MongoDB, then the old generation is deleted.
+ * A crash between put and commit leaves a value that nothing refers to. It stands in the way of the next put of that
+ * generation (`conflict`); whoever holds the credential's lease may delete it and put again.
  */
 export type SecretStore = {
   readonly name: string;

@@ -13,7 +13,12 @@ const TIMEOUT_MS = 5_000;
 const ATTEMPTS = 2;
 
 /** The key is gone or another one, or the value or its encryption context was altered. Everything else is an outage. */
-const UNREADABLE = new Set(['InvalidCiphertextException', 'IncorrectKeyException', 'NotFoundException']);
+const UNREADABLE = new Set([
+  'InvalidCiphertextException',
+  'IncorrectKeyException',
+  'NotFoundException',
+  'ValidationException',
+]);
 
 /** What to do about an outage. */
 const ADVICE: Record<string, string> = {
