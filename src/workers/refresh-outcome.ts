@@ -129,7 +129,14 @@ export async function recordFailure(
       operations: [
         {
           in: 'credentials',
-          update: { _id: doc._id, tenantId: doc.tenantId, fence: doc.fence, generation: doc.generation },
+          // With the state: a quarantine that came meanwhile is not undone by a failure.
+          update: {
+            _id: doc._id,
+            tenantId: doc.tenantId,
+            fence: doc.fence,
+            generation: doc.generation,
+            state: doc.state,
+          },
           set: {
             $set: {
               state,

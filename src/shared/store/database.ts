@@ -11,6 +11,7 @@ import type {
   PrincipalDoc,
   TenantDoc,
 } from './documents.ts';
+import type { AlertSourceDoc, DetectCursorDoc, IncidentDoc, RevocationBudgetDoc } from './incident-documents.ts';
 import type { CheckpointDoc, DeliveryDoc, SigningKeyDoc, SubscriptionDoc } from './subscription-documents.ts';
 
 /** Collection name → document type. */
@@ -31,6 +32,10 @@ export type Documents = {
   subscriptions: SubscriptionDoc;
   deliveries: DeliveryDoc;
   signing_keys: SigningKeyDoc;
+  alert_sources: AlertSourceDoc;
+  incidents: IncidentDoc;
+  revocation_budgets: RevocationBudgetDoc;
+  detect_cursors: DetectCursorDoc;
 };
 
 export type CollectionName = keyof Documents;
@@ -75,8 +80,23 @@ const INDEXES: Partial<Record<CollectionName, (IndexDescription & { key: Record<
     { key: { tenantId: 1, seq: 1 }, unique: true },
     { key: { tenantId: 1, credentialId: 1, seq: 1 } },
     { key: { tenantId: 1, type: 1, seq: 1 } },
+    // What one principal did: rules and `GET /v1/audit?principal=` ask for it.
+    { key: { tenantId: 1, 'actor.id': 1, seq: 1 } },
   ],
-  audit_heads: [{ key: { dueAt: 1 }, ...exists('dueAt') }],
+  audit_heads: [
+    { key: { dueAt: 1 }, ...exists('dueAt') },
+    { key: { detectAt: 1 }, ...exists('detectAt') },
+  ],
+  alert_sources: [{ key: { tenantId: 1, _id: 1 } }],
+  incidents: [
+    { key: { tenantId: 1, _id: 1 } },
+    // One open case for one thing.
+    { key: { tenantId: 1, key: 1 }, unique: true, ...exists('key') },
+    { key: { tenantId: 1, credentialId: 1, _id: 1 } },
+    { key: { dueAt: 1 }, ...exists('dueAt') },
+    { key: { fingerprints: 1 }, ...exists('fingerprints') },
+  ],
+  revocation_budgets: [{ key: { expiresAt: 1 }, expireAfterSeconds: 0 }],
   checkpoints: [{ key: { tenantId: 1, seq: 1 }, unique: true }],
   subscriptions: [{ key: { tenantId: 1, _id: 1 } }, { key: { dueAt: 1 }, ...exists('dueAt') }],
   deliveries: [

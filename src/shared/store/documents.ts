@@ -201,4 +201,6 @@ export type ChainHead = {
   toldSeq?: number;
   /** Since when there are entries that no checkpoint covers. Absent: there are none. */
   unsignedSince?: Date;
+  /** When the rules are to look at what was chained; absent once they have. */
+  detectAt?: Date;
 };
