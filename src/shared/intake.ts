@@ -6,7 +6,7 @@ import type { z } from 'zod';
 import type { Deps } from './deps.ts';
 import { AppError, type ErrorCode, toAppError } from './errors.ts';
 import { newId } from './ids.ts';
-import type { JobName } from './jobs.ts';
+import { type JobName, PRIORITY } from './jobs.ts';
 import { may } from './permissions.ts';
 import { sendEventHints } from './queue.ts';
 import { type CloudEvent, cloudEventSchema } from './schemas/cloud-event.ts';
@@ -32,7 +32,8 @@ export type Receipt =
 /** How long after acceptance the sweep takes an event up that no hint brought to a worker. Milliseconds. */
 const RELAY_AFTER_MS = 15_000;
 
-type Prepared = { doc: EventDoc; queue: JobName };
+/** An event that is checked, and where the work for it waits. */
+export type Prepared = { doc: EventDoc; queue: JobName; urgent: boolean };
 
 /**
  * Takes events in one write. One receipt per event, in order; a bad one never harms its neighbours.
@@ -42,11 +43,7 @@ export async function acceptEvents(deps: IntakeDeps, sender: Sender, raw: unknow
   const services = await servicesOf(deps, sender, raw);
   const prepared = await Promise.all(raw.map((event) => prepare(deps, sender, event, services).catch(toAppError)));
   const fresh = prepared.filter((one): one is Prepared => !(one instanceof AppError));
-  const duplicates = await insertAll(deps, fresh);
-  await hint(
-    deps,
-    fresh.filter(({ doc }) => !duplicates.has(doc._id)),
-  );
+  const duplicates = await fileEvents(deps, fresh);
   return prepared.map((one, index) => {
     if (one instanceof AppError) return rejected(givenId(raw[index]), one);
     const first = duplicates.get(one.doc._id);
@@ -54,6 +51,19 @@ export async function acceptEvents(deps: IntakeDeps, sender: Sender, raw: unknow
       ? { id: one.doc.sourceId, eventId: one.doc._id, status: 'accepted' }
       : { id: one.doc.sourceId, eventId: first, status: 'duplicate' };
   });
+}
+
+/**
+ * Makes checked events durable in one write, and hints at them. Resolves to those that were there before: id → the first
+ * one's id. Throws `store_unavailable` when nothing could be made durable.
+ */
+export async function fileEvents(deps: IntakeDeps, prepared: Prepared[]): Promise<Map<string, string>> {
+  const duplicates = await insertAll(deps, prepared);
+  await hint(
+    deps,
+    prepared.filter(({ doc }) => !duplicates.has(doc._id)),
+  );
+  return duplicates;
 }
 
 function rejected(id: string | null, error: AppError): Receipt {
@@ -102,8 +112,8 @@ async function prepare(
     throw new AppError('permission_denied', { detail: `This needs the permission ${service}:${row.action}.` });
   }
   if (!credentialId) deps.providers.get(service);
-  const doc = await toDocument(deps, sender, event, { data, secrets: row.secrets, credentialId });
-  return { doc, queue: row.queue };
+  const doc = await newEvent(deps, sender, event, { data, secrets: row.secrets, credentialId });
+  return { doc, queue: row.queue, urgent: row.urgent === true };
 }
 
 function parse<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
@@ -114,7 +124,8 @@ function parse<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
   throw new AppError('invalid_event', { detail: `${[what, ...first.path].join('.')}: ${first.message}` });
 }
 
-async function toDocument(
+/** The document of a checked event, its secret fields sealed. Throws `key_unavailable`. */
+export async function newEvent(
   deps: IntakeDeps,
   sender: Sender,
   event: CloudEvent,
@@ -174,9 +185,11 @@ async function insertAll(deps: IntakeDeps, prepared: Prepared[]): Promise<Map<st
   }
   const keys = prepared.map(({ doc }) => ({ tenantId: doc.tenantId, source: doc.source, sourceId: doc.sourceId }));
   try {
-    const stored = await events.find({ $or: keys }, { projection: { source: 1, sourceId: 1 } }).toArray();
-    const firsts = new Map(stored.map((doc) => [`${doc.source}\n${doc.sourceId}`, doc._id]));
-    const pairs = prepared.map(({ doc }) => [doc._id, firsts.get(`${doc.source}\n${doc.sourceId}`)] as const);
+    const stored = await events.find({ $or: keys }, { projection: { tenantId: 1, source: 1, sourceId: 1 } }).toArray();
+    const keyOf = (doc: Pick<EventDoc, 'tenantId' | 'source' | 'sourceId'>) =>
+      JSON.stringify([doc.tenantId, doc.source, doc.sourceId]);
+    const firsts = new Map(stored.map((doc) => [keyOf(doc), doc._id]));
+    const pairs = prepared.map(({ doc }) => [doc._id, firsts.get(keyOf(doc))] as const);
     if (pairs.some(([, first]) => first === undefined)) throw new AppError('store_unavailable');
     return new Map(pairs.filter((pair): pair is [string, string] => pair[0] !== pair[1]));
   } catch (error) {
@@ -186,11 +199,9 @@ async function insertAll(deps: IntakeDeps, prepared: Prepared[]): Promise<Map<st
 
 /** Tells the workers; when Redis is away the sweep will. */
 async function hint(deps: IntakeDeps, accepted: Prepared[]): Promise<void> {
-  for (const [queue, group] of Map.groupBy(accepted, ({ queue }) => queue)) {
-    await sendEventHints(
-      deps,
-      queue,
-      group.map(({ doc }) => doc._id),
-    );
+  for (const group of Map.groupBy(accepted, ({ queue, urgent }) => `${queue} ${urgent}`).values()) {
+    const { queue, urgent } = group[0]!;
+    const ids = group.map(({ doc }) => doc._id);
+    await sendEventHints(deps, queue, ids, urgent ? PRIORITY.urgent : PRIORITY.onDemand);
   }
 }

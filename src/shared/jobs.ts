@@ -15,6 +15,8 @@ const ids = z.array(id).max(1000);
 export const PAYLOADS = {
   /** Events and credentials to act on; either may be left out. */
   work: z.strictObject({ eventIds: ids.optional(), credentialIds: ids.optional(), reason }),
+  /** Events to judge, and tenants whose log has new entries; either may be left out. */
+  signals: z.strictObject({ eventIds: ids.optional(), tenantIds: ids.optional(), reason }),
   /** The objects of one tenant. */
   tenant: z.strictObject({ tenantId: id, reason }),
   /** Objects by id. */
@@ -31,7 +33,7 @@ export const JOBS = {
   refresh: { payload: 'work', concurrency: 8, about: 'refreshes what is due, or was asked for' },
   rotate: { payload: 'work', concurrency: 4, about: 'carries rotations through their steps' },
   revoke: { payload: 'work', concurrency: 8, about: 'revokes at the provider and destroys' },
-  detect: { payload: 'ids', concurrency: 4, about: 'turns signals into findings and incidents' },
+  detect: { payload: 'signals', concurrency: 4, about: 'turns signals into findings and incidents' },
   respond: { payload: 'ids', concurrency: 8, about: 'contains incidents' },
   audit: { payload: 'tenant', concurrency: 2, about: 'chains entries and publishes checkpoints' },
   deliver: { payload: 'ids', concurrency: 32, about: 'tells subscribers' },

@@ -110,8 +110,9 @@ function toJob<N extends JobName>(name: N, hint: Hint<N>) {
 
 function firstId(payload: JobPayload<JobName>): string {
   if ('tenantId' in payload) return payload.tenantId;
-  const ids = 'ids' in payload ? payload.ids : (payload.credentialIds ?? payload.eventIds);
-  return ids?.[0] ?? '';
+  if ('ids' in payload) return payload.ids[0] ?? '';
+  const objects = 'tenantIds' in payload ? payload.tenantIds : (payload as JobPayload<'refresh'>).credentialIds;
+  return (objects ?? payload.eventIds)?.[0] ?? '';
 }
 
 /**
@@ -146,10 +147,11 @@ export async function sendEventHints(
   deps: Pick<Deps, 'hints' | 'log'>,
   queue: JobName,
   eventIds: string[],
+  priority: number = PRIORITY.onDemand,
 ): Promise<void> {
   const hints = chunk(eventIds, JOB_SIZE).map((part) => ({
     payload: { eventIds: part, reason: 'accepted' },
-    priority: PRIORITY.onDemand,
+    priority,
   }));
   try {
     await deps.hints.add(queue as 'exchange', hints);
