@@ -61,6 +61,18 @@ const DUE: DueRow[] = [
         queue ? chunk(ids, JOB_SIZE).map((eventIds) => ({ queue, payload: { eventIds, reason } })) : [],
       ),
   },
+  {
+    // Playbooks that wait or were interrupted.
+    in: 'incidents',
+    field: 'dueAt',
+    jobs: (docs) => docs.map(({ _id }) => ({ queue: 'respond', payload: { ids: [_id], reason } })),
+  },
+  {
+    // Tenants whose log has entries that the rules have not seen.
+    in: 'audit_heads',
+    field: 'detectAt',
+    jobs: (docs) => docs.map(({ _id }) => ({ queue: 'detect', payload: { tenantIds: [_id], reason } })),
+  },
 ];
 
 const CLAIM_SIZE = 1_000;
