@@ -1,0 +1,140 @@
+import { beforeAll, describe, expect, test } from 'vitest';
+import { freePort } from '../../local/ports.ts';
+import type { AuthorizationServer } from '../harness/authorization-server.ts';
+import type { KeyturnProcess } from '../harness/process.ts';
+import { until } from '../harness/signals.ts';
+import { testEnvironment } from '../harness/system.ts';
+import { KEEP_ALIVE } from './settings.ts';
+import { type Answer, acmeOn, connect, type Keyturn, makeKeyturn, repeat, startServerFor } from './support.ts';
+
+const env = testEnvironment();
+let server: AuthorizationServer;
+let keyturn: Keyturn;
+let workers: KeyturnProcess[];
+
+beforeAll(async () => {
+  const port = await freePort();
+  server = await startServerFor(port);
+  keyturn = await makeKeyturn({ ...env, ...acmeOn(server), KEYTURN_PORT: String(port) });
+  await keyturn.startApi();
+  workers = [await keyturn.startWorkers(), await keyturn.startWorkers()];
+  return () => server.stop();
+});
+
+describe(`${KEEP_ALIVE.credentials} credentials with access tokens of 5 s`, () => {
+  test('promise 3: each is connected by a person in a browser', { timeout: 120_000 }, async () => {
+    await repeat(KEEP_ALIVE.credentials, 12, async (index) => {
+      const page = await connect(keyturn, server, { subject: `person-${index}` });
+      expect(page.status, page.text).toBe(200);
+    });
+    const stored = await until(
+      async () => {
+        const found = await keyturn.credentials({ state: 'active' });
+        return found.length === KEEP_ALIVE.credentials ? found : null;
+      },
+      { what: 'every exchange', timeoutMs: 30_000 },
+    );
+    expect(stored.every(({ hasRefreshToken }) => hasRefreshToken)).toBe(true);
+  });
+
+  test(`promise 3: two worker processes keep them alive for ${KEEP_ALIVE.seconds} s; no grant is revoked, and every token that is released is active`, {
+    timeout: (KEEP_ALIVE.seconds + 120) * 1000,
+  }, async () => {
+    const ids = (await keyturn.credentials()).map(({ _id }) => _id);
+    const tally = await callAtRandom(ids, KEEP_ALIVE.seconds * 1000);
+    const after = await keyturn.credentials();
+    const refreshes = after.reduce((sum, { generation }) => sum + generation - 1, 0);
+    console.log('keep-alive:', { ...tally, refreshes, grantErrors: server.grantErrors.length });
+    expect(tally.bad).toEqual([]);
+    expect(tally.refused).toEqual({});
+    expect(server.grantsRevoked).toEqual([]);
+    expect(server.grantErrors).toEqual([]);
+    expect(after.filter(({ state }) => state !== 'active')).toEqual([]);
+    // Each lived through many lives of its token: nobody was forgotten.
+    const fewest = Math.floor(KEEP_ALIVE.seconds / 5) - 1;
+    expect(after.filter(({ generation }) => generation < fewest)).toEqual([]);
+    // Both processes had their share.
+    expect(await refreshers()).toHaveLength(2);
+  });
+});
+
+test('promise 3: 50 callers ask for a token that has expired: one refresh, 50 good answers', {
+  timeout: 60_000,
+}, async () => {
+  await Promise.all(workers.map((worker) => worker.sigterm()));
+  const [target] = await keyturn.credentials({ state: 'active' });
+  const { _id: id } = target!;
+  const expired = await until(
+    async () => {
+      const [doc] = await keyturn.credentials({ _id: id });
+      return doc!.expiresAt!.getTime() < Date.now() ? doc : null;
+    },
+    { what: 'the token to expire' },
+  );
+  // The others are left alone, so that every refresh that is counted is this one's.
+  await keyturn.mongo
+    .db(keyturn.env.KEYTURN_DATABASE)
+    .collection('credentials')
+    .updateMany({}, { $unset: { due: '' } });
+  const before = server.counts.refreshes;
+  const answers = Promise.all(Array.from({ length: 50 }, () => keyturn.call('GET', `/v1/credentials/${id}/token`)));
+  await keyturn.startWorkers();
+  const bodies = (await answers).map(({ status, body }) => ({
+    status,
+    token: body.accessToken,
+    generation: body.generation,
+  }));
+  expect(new Set(bodies.map(({ status }) => status))).toEqual(new Set([200]));
+  expect(new Set(bodies.map(({ generation }) => generation))).toEqual(new Set([expired.generation + 1]));
+  expect(await server.findToken(bodies[0]!.token as string)).toMatchObject({ kind: 'access', active: true });
+  expect(server.counts.refreshes - before).toBe(1);
+});
+
+type Tally = { released: number; refused: Record<string, number>; bad: string[] };
+
+/** Ten callers, each asking for one token after another, of a credential by chance. */
+async function callAtRandom(ids: string[], forMs: number): Promise<Tally> {
+  const tally: Tally = { released: 0, refused: {}, bad: [] };
+  const endAt = performance.now() + forMs;
+  const lane = async () => {
+    while (performance.now() < endAt) {
+      const id = ids[Math.floor(Math.random() * ids.length)];
+      judge(tally, await keyturn.call('GET', `/v1/credentials/${id}/token`));
+      const pauseMs = 20 + Math.random() * 80;
+      const goOnAt = performance.now() + pauseMs;
+      await until(() => performance.now() >= goOnAt, { what: 'the next call' });
+    }
+  };
+  await Promise.all(Array.from({ length: 10 }, lane));
+  await Promise.all(checks.splice(0));
+  return tally;
+}
+
+const checks: Promise<void>[] = [];
+
+/** Expiry and the reply's `Date` are both whole seconds of the same clock: the token lived when it was sent. */
+function judge(tally: Tally, { status, headers, body }: Answer): void {
+  if (status !== 200) {
+    const type = String(body.type);
+    tally.refused[type] = (tally.refused[type] ?? 0) + 1;
+    return;
+  }
+  tally.released += 1;
+  const releasedAt = Date.parse(headers.get('date')!);
+  checks.push(
+    server.findToken(body.accessToken as string).then((belief) => {
+      const lived = belief?.kind === 'access' && belief.expiresAt! > releasedAt;
+      if (!lived)
+        tally.bad.push(`${body.subject} generation ${body.generation}: ${JSON.stringify(belief)} at ${releasedAt}`);
+    }),
+  );
+}
+
+async function refreshers(): Promise<string[]> {
+  const db = keyturn.mongo.db(keyturn.env.KEYTURN_DATABASE);
+  const where = { type: 'credential.refreshed' };
+  const names = await Promise.all(
+    ['audit', 'audit_inbox'].map((name) => db.collection(name).distinct('actor.id', where)),
+  );
+  return [...new Set(names.flat() as string[])];
+}
