@@ -1,6 +1,5 @@
 /** What lies in MongoDB about compromise: who may send alerts, and the cases that came of them. */
 import type { StoredSecret } from '../crypto/contract.ts';
-import type { Leased } from './documents.ts';
 
 /** A party that may send alerts to a tenant, with the secret that its deliveries are signed with. */
 export type AlertSourceDoc = {
@@ -59,7 +58,7 @@ export const WAITS = [
 ] as const;
 export type WaitReason = (typeof WAITS)[number];
 
-export type IncidentDoc = Leased & {
+export type IncidentDoc = {
   _id: string;
   tenantId: string;
   /** What it is about, e.g. `credential:cred_…`. Unique in the tenant while present; absent once the case is over. */
@@ -78,6 +77,8 @@ export type IncidentDoc = Leased & {
   waitingFor: WaitReason | null;
   /** A person let it go on past the cap, or on a suspicion. */
   approved: boolean;
+  /** Adds one with every write: a write names the one that it read. */
+  version: number;
   /** Failures of the present step in a row. */
   attempts: number;
   /** Of the tokens that were revoked: a late alert about one finds this case, not the credential's new secret. */
