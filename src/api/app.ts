@@ -8,7 +8,7 @@ import { makeAuth } from './auth.ts';
 import { takeCloudEventTypes } from './cloud-events.ts';
 import type { Api, App } from './context.ts';
 import { describeApi } from './openapi.ts';
-import { sendProblem } from './problem.ts';
+import { cutOff, sendProblem } from './problem.ts';
 import { makeReleaser } from './release.ts';
 import { refuseUnknownRoutes } from './route-table.ts';
 import { auditRoutes } from './routes/audit.ts';
@@ -57,6 +57,7 @@ export async function makeApp(deps: Deps, { metrics, stopping }: AppOptions): Pr
     return503OnClosing: false,
     requestTimeout: 30_000,
     routerOptions: { maxParamLength: 300, ignoreTrailingSlash: true },
+    clientErrorHandler: cutOff,
     frameworkErrors: (error, request, reply) => void sendProblem(deps.log, error, request, reply),
   }).withTypeProvider<ZodTypeProvider>() as unknown as App;
   const api: Api = {

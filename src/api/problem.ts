@@ -1,11 +1,12 @@
 /** The HTTP edge: the only place where an error becomes a reply (RFC 9457). */
 
+import type { Socket } from 'node:net';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod';
 import { MongoError } from 'mongodb';
 import type { Logger } from 'pino';
 import { AppError, type ErrorCode, toAppError } from '../shared/errors.ts';
-import { problemSchema, toProblem } from '../shared/schemas/problem.ts';
+import { describeProblem, problemSchema, toProblem } from '../shared/schemas/problem.ts';
 import { toStoreError } from '../shared/store/commit.ts';
 
 export const PROBLEM_TYPE = 'application/problem+json';
@@ -60,6 +61,14 @@ export function sendProblem(log: Logger, thrown: unknown, request: FastifyReques
     .header('cache-control', 'no-store')
     .type(PROBLEM_TYPE)
     .send(toProblem(error, pathOf(request)));
+}
+
+/** Answers what is no HTTP request with a problem, and cuts the connection. For Node's `clientError`. */
+export function cutOff(_error: Error, socket: Socket): void {
+  if (!socket.writable) return void socket.destroy();
+  const body = JSON.stringify(describeProblem('invalid_request', 'This is not an HTTP request.'));
+  const head = ['HTTP/1.1 400 Bad Request', `content-type: ${PROBLEM_TYPE}`, `content-length: ${body.length}`];
+  socket.end([...head, 'connection: close', '', body].join('\r\n'));
 }
 
 /** The path without its query, which may hold a code or a state. A start URL's path holds a state as well. */

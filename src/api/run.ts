@@ -8,6 +8,8 @@ import { makeApp } from './app.ts';
 import { bootstrap } from './bootstrap.ts';
 import type { App } from './context.ts';
 
+const IDLE_LOOK_MS = 50;
+
 export type RunOptions = {
   /** Shows the first admin key, once, to whoever started the process; never through the log. */
   showKey(key: string): void;
@@ -46,11 +48,14 @@ function aborted(signal: AbortSignal): Promise<void> {
 
 /** Stops accepting and lets requests in hand end; cuts off what is not done in time. */
 async function drain(app: App, limitMs: number): Promise<void> {
-  const closed = new AbortController();
-  const late = systemClock.sleep(limitMs, closed.signal).then(() => {
-    if (!closed.signal.aborted) app.server.closeAllConnections();
-  });
-  await app.close();
-  closed.abort();
-  await late;
+  const ended = new AbortController();
+  const closed = app.close().finally(() => ended.abort());
+  const giveUpAt = systemClock.now() + limitMs;
+  while (!ended.signal.aborted && systemClock.now() < giveUpAt) {
+    await systemClock.sleep(IDLE_LOOK_MS, ended.signal);
+    // A client keeps its connection after its answer; it was busy when the server closed the idle ones.
+    app.server.closeIdleConnections();
+  }
+  app.server.closeAllConnections();
+  await closed;
 }
