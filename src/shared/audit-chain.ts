@@ -16,23 +16,31 @@ const BATCH = 1_000;
 
 type ChainDeps = Pick<Deps, 'database' | 'vault' | 'clock'>;
 
-/** SHA-256(previous ‖ JCS(entry with seq)), both hex; JCS as in RFC 8785, dates as ISO 8601 strings. */
-export function hashEntry(prev: string, entry: Entry & { seq: number }): string {
-  const record = canonicalize(JSON.parse(JSON.stringify({ ...entry, seq: entry.seq })));
+/** The type of the entries that checkpoints themselves make; they alone call for no further checkpoint. */
+export const CHECKPOINT_ENTRY = 'audit.checkpoint';
+
+/**
+ * SHA-256(previous ‖ JCS(entry with seq)) as hex; `prev` is hex, JCS as in RFC 8785, dates are ISO 8601 strings. Takes
+ * entries from MongoDB and from an export alike.
+ */
+export function hashEntry(prev: string, entry: Record<string, unknown> & { seq: number }): string {
   return createHash('sha256')
     .update(prev)
-    .update(record as string)
+    .update(canonicalize(entry) as string)
     .digest('hex');
 }
 
-/** Chains all entries of a tenant that were committed before the call. Resolves to their number. */
-export async function chainEntries(deps: ChainDeps, tenantId: string): Promise<number> {
-  let total = 0;
-  for (;;) {
+/**
+ * Chains the entries of a tenant that were committed before the call, at most about `most`: so that a tenant with a long
+ * queue does not keep the others waiting. Resolves to their number; it is below `most` when none is left.
+ */
+export async function chainEntries(deps: ChainDeps, tenantId: string, most = 50 * BATCH): Promise<number> {
+  for (let total = 0; ; ) {
     const moved = await chainBatch(deps, tenantId);
-    if (moved !== null) total += moved;
     // null: another chainer was faster; look again.
-    if (moved !== null && moved < BATCH) return total;
+    if (moved === null) continue;
+    total += moved;
+    if (moved < BATCH || total >= most) return total;
   }
 }
 
@@ -43,12 +51,12 @@ async function chainBatch(deps: ChainDeps, tenantId: string): Promise<number | n
     if (waiting.length === 0) return 0;
     const head = await database.collection('audit_heads').findOne({ _id: tenantId });
     const links = await link(deps, waiting, head);
-    const moved = await database.client.withSession((session) =>
+    await database.client.withSession((session) =>
       session.withTransaction(() => move(deps, { tenantId, head, links }, session), { timeoutMS: 20_000 }),
     );
-    return moved ? links.length : null;
+    return links.length;
   } catch (error) {
-    if (isDuplicateKey(error)) return null;
+    if (error instanceof HeadMoved || isDuplicateKey(error)) return null;
     throw toStoreError(error);
   }
 }
@@ -68,19 +76,37 @@ async function link(deps: ChainDeps, entries: Entry[], head: ChainHead | null): 
 
 type Move = { tenantId: string; head: ChainHead | null; links: ChainedEntry[] };
 
-/** Compare-and-set on the head, insert, delete: all or nothing. False when the head has moved. */
-async function move(deps: ChainDeps, { tenantId, head, links }: Move, session: ClientSession): Promise<boolean> {
+/** Ends a transaction without a trace: another chainer was faster. */
+class HeadMoved extends Error {}
+
+/** Compare-and-set on the head, insert, delete: all or nothing. */
+async function move(deps: ChainDeps, { tenantId, head, links }: Move, session: ClientSession): Promise<void> {
   const heads = deps.database.collection('audit_heads');
-  const last = links.at(-1)!;
-  const next = { tenantId, seq: last.seq, hash: last.hash, updatedAt: new Date(deps.clock.now()) };
+  const next = nextHead(deps, { tenantId, head, links });
   if (head === null) {
     await heads.insertOne({ _id: tenantId, ...next }, { session });
   } else {
     const moved = await heads.updateOne({ _id: tenantId, seq: head.seq, hash: head.hash }, { $set: next }, { session });
-    if (moved.matchedCount === 0) return false;
+    if (moved.matchedCount === 0) throw new HeadMoved();
   }
   await deps.database.collection('audit').insertMany(links, { session });
   const ids = links.map((entry) => entry._id);
   const removed = await deps.database.collection('audit_inbox').deleteMany({ _id: { $in: ids } }, { session });
-  return removed.deletedCount === ids.length;
+  if (removed.deletedCount !== ids.length) throw new HeadMoved();
+}
+
+/** With the new head it is committed that subscribers and a checkpoint are due: whoever dies next, the sweep knows. */
+function nextHead(deps: ChainDeps, { tenantId, head, links }: Move): Omit<ChainHead, '_id'> {
+  const last = links.at(-1)!;
+  const now = new Date(deps.clock.now());
+  const unsigned = links.some((entry) => entry.type !== CHECKPOINT_ENTRY);
+  return {
+    tenantId,
+    seq: last.seq,
+    hash: last.hash,
+    updatedAt: now,
+    dueAt: now,
+    detectAt: now,
+    ...(unsigned && { unsignedSince: head?.unsignedSince ?? now }),
+  };
 }

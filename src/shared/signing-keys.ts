@@ -1,0 +1,109 @@
+/**
+ * Key pairs that Keyturn signs with: RS256 for security event tokens (CAEP interoperability asks for it), Ed25519 for
+ * checkpoints (signed notes ask for it). The private half lies sealed in MongoDB; the public half is published, also
+ * after the key was replaced, so that what it signed stays checkable.
+ */
+import { createPrivateKey, type KeyObject } from 'node:crypto';
+import { calculateJwkThumbprint, exportJWK, generateKeyPair } from 'jose';
+import { makeEntry } from './audit.ts';
+import type { Deps } from './deps.ts';
+import { AppError } from './errors.ts';
+import { toStoreError } from './store/commit.ts';
+import type { SigningKeyDoc, SigningUse } from './store/subscription-documents.ts';
+
+/** Owner of what belongs to no tenant: keys of its own, an audit log of its own. */
+export const SYSTEM_TENANT_ID = 'system';
+
+const ALGORITHMS = { checkpoint: 'Ed25519', set: 'RS256' } as const satisfies Record<SigningUse, SigningKeyDoc['alg']>;
+
+const RSA_BITS = 2048;
+
+type KeyDeps = Pick<Deps, 'database' | 'vault' | 'commit' | 'clock' | 'random'>;
+
+/** A key to sign with. */
+export type SigningKey = { kid: string; alg: SigningKeyDoc['alg']; key: KeyObject; publicJwk: Record<string, string> };
+
+/** The key that signs now; the first is made when there is none. Throws `key_unavailable`, `store_unavailable`. */
+export async function signingKey(deps: KeyDeps, use: SigningUse): Promise<SigningKey> {
+  const doc = (await activeKey(deps, use)) ?? (await makeFirst(deps, use));
+  const context = { tenantId: SYSTEM_TENANT_ID, objectId: doc._id, generation: 1 };
+  const jwk = JSON.parse(await deps.vault.open(doc.sealed.jwe as string, context));
+  return { kid: doc._id, alg: doc.alg, key: createPrivateKey({ key: jwk, format: 'jwk' }), publicJwk: doc.publicJwk };
+}
+
+/** Puts a new key in the place of the one that signs. The old one stays published. */
+export async function rotateSigningKey(deps: KeyDeps, use: SigningUse): Promise<void> {
+  const old = await activeKey(deps, use);
+  if (!old) return void (await makeFirst(deps, use));
+  const outcome = await commitKey(deps, await generate(deps, use), old);
+  if (outcome !== 'committed') throw new AppError('conflict');
+}
+
+/** Public halves of all keys, newest first, as a JWK set (RFC 7517). */
+export async function publicKeys(deps: Pick<Deps, 'database'>): Promise<{ keys: Record<string, string>[] }> {
+  try {
+    const docs = await deps.database
+      .collection('signing_keys')
+      .find({ tenantId: SYSTEM_TENANT_ID })
+      .sort({ createdAt: -1 })
+      .toArray();
+    return { keys: docs.map((doc) => ({ ...doc.publicJwk, kid: doc._id, alg: doc.alg, use: 'sig' })) };
+  } catch (error) {
+    throw toStoreError(error);
+  }
+}
+
+async function activeKey(deps: KeyDeps, use: SigningUse): Promise<SigningKeyDoc | null> {
+  try {
+    return await deps.database.collection('signing_keys').findOne({ tenantId: SYSTEM_TENANT_ID, use, state: 'active' });
+  } catch (error) {
+    throw toStoreError(error);
+  }
+}
+
+/** Two processes may make the first key at once; the index on the active key lets one win. */
+async function makeFirst(deps: KeyDeps, use: SigningUse): Promise<SigningKeyDoc> {
+  const made = await generate(deps, use);
+  if ((await commitKey(deps, made, null)) === 'committed') return made;
+  const other = await activeKey(deps, use);
+  if (!other) throw new AppError('conflict');
+  return other;
+}
+
+async function generate(deps: KeyDeps, use: SigningUse): Promise<SigningKeyDoc> {
+  const alg = ALGORITHMS[use];
+  const pair = await generateKeyPair(alg, { extractable: true, ...(alg === 'RS256' && { modulusLength: RSA_BITS }) });
+  const publicJwk = (await exportJWK(pair.publicKey)) as Record<string, string>;
+  const _id = await calculateJwkThumbprint(publicJwk);
+  const context = { tenantId: SYSTEM_TENANT_ID, objectId: _id, generation: 1 };
+  const { jwe, keyVersion } = await deps.vault.seal(JSON.stringify(await exportJWK(pair.privateKey)), context);
+  return {
+    _id,
+    tenantId: SYSTEM_TENANT_ID,
+    use,
+    alg,
+    publicJwk,
+    sealed: { store: 'mongodb', keyVersion, jwe },
+    state: 'active',
+    createdAt: new Date(deps.clock.now()),
+  };
+}
+
+function commitKey(deps: KeyDeps, made: SigningKeyDoc, old: SigningKeyDoc | null) {
+  const retire = old && {
+    in: 'signing_keys' as const,
+    update: { _id: old._id, tenantId: SYSTEM_TENANT_ID, state: 'active' },
+    set: { $set: { state: 'published' } },
+  };
+  return deps.commit({
+    operations: [...(retire ? [retire] : []), { in: 'signing_keys', insert: made }],
+    entries: [
+      makeEntry(deps, {
+        tenantId: SYSTEM_TENANT_ID,
+        type: old ? 'signing_key.rotated' : 'signing_key.created',
+        actor: { kind: 'system', id: 'signing-keys' },
+        detail: { use: made.use, kid: made._id, replaces: old?._id ?? null },
+      }),
+    ],
+  });
+}
