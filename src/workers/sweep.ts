@@ -73,6 +73,18 @@ const DUE: DueRow[] = [
     field: 'detectAt',
     jobs: (docs) => docs.map(({ _id }) => ({ queue: 'detect', payload: { tenantIds: [_id], reason } })),
   },
+  {
+    // Subscribers to be told of new entries, checkpoints to be signed. The id of a head is its tenant's.
+    in: 'audit_heads',
+    field: 'dueAt',
+    jobs: (docs) => docs.map(({ _id }) => ({ queue: 'audit', payload: { tenantId: _id, reason } })),
+  },
+  {
+    // A job for each: a slow consumer holds up its own only.
+    in: 'subscriptions',
+    field: 'dueAt',
+    jobs: (docs) => docs.map(({ _id }) => ({ queue: 'deliver', payload: { ids: [_id], reason } })),
+  },
 ];
 
 const CLAIM_SIZE = 1_000;
