@@ -1,31 +1,23 @@
-import { hostname } from 'node:os';
-import { systemClock } from '../shared/clock.ts';
 import { parseConfig } from '../shared/config.ts';
 import { toAppError } from '../shared/errors.ts';
-import { newId } from '../shared/ids.ts';
 import { makeLog } from '../shared/log.ts';
-import { openDeps } from '../shared/open-deps.ts';
-import { systemRandom } from '../shared/random.ts';
-import { openJournal } from './journal.ts';
-import { runWorkers } from './run.ts';
+import { startTelemetry } from '../shared/telemetry.ts';
 
+/** The workers' process. Telemetry is first: what it watches is patched as it loads, so the rest is imported after it. */
 async function main(): Promise<void> {
   const config = parseConfig(process.env);
-  const clock = systemClock;
-  const random = systemRandom;
-  const workerId = newId('worker', { clock, random });
-  const log = makeLog(config.KEYTURN_LOG_LEVEL, { process: 'workers', host: hostname() });
-  const deps = await openDeps(config, { clock, random, log });
-  const journal = openJournal(config.KEYTURN_JOURNAL_DIR, workerId, clock);
-  const workers = await runWorkers({ ...deps, journal, workerId });
-  const stop = async () => {
-    log.info('stopping: work in hand is finished first');
-    await workers.stop();
-    await deps.close();
-    journal.close();
-    log.info('stopped');
-  };
-  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => void stop());
+  const telemetry = await startTelemetry({
+    endpoint: process.env.OTEL_EXPORTER_OTLP_ENDPOINT,
+    serviceName: process.env.OTEL_SERVICE_NAME ?? 'keyturn-workers',
+  });
+  const { serve } = await import('./serve.ts');
+  const stopping = new AbortController();
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stopping.abort());
+  try {
+    await serve(config, stopping.signal);
+  } finally {
+    await telemetry.close();
+  }
 }
 
 main().catch((thrown) => {

@@ -1,0 +1,29 @@
+import { hostname } from 'node:os';
+import { systemClock } from '../shared/clock.ts';
+import type { Config } from '../shared/config.ts';
+import { newId } from '../shared/ids.ts';
+import { makeLog } from '../shared/log.ts';
+import { openDeps } from '../shared/open-deps.ts';
+import { systemRandom } from '../shared/random.ts';
+import { openJournal } from './journal.ts';
+import { runWorkers } from './run.ts';
+
+/**
+ * Works until `stopping` aborts, then finishes what is in hand within KEYTURN_DRAIN_SECONDS and closes everything.
+ * Throws what keeps the process from starting.
+ */
+export async function serve(config: Config, stopping: AbortSignal): Promise<void> {
+  const clock = systemClock;
+  const random = systemRandom;
+  const workerId = newId('worker', { clock, random });
+  const log = makeLog(config.KEYTURN_LOG_LEVEL, { process: 'workers', host: hostname() });
+  const deps = await openDeps(config, { clock, random, log });
+  const journal = openJournal(config.KEYTURN_JOURNAL_DIR, workerId, clock);
+  const workers = await runWorkers({ ...deps, journal, workerId });
+  if (!stopping.aborted) await new Promise((resolve) => stopping.addEventListener('abort', resolve, { once: true }));
+  log.info('stopping: work in hand is finished first');
+  await workers.stop();
+  await deps.close();
+  journal.close();
+  log.info('stopped');
+}
