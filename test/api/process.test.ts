@@ -1,33 +1,11 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, request } from 'node:http';
-import { afterAll, describe, expect, test } from 'vitest';
+import { type IncomingMessage, request } from 'node:http';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { freePort } from '../../local/ports.ts';
+import { startOtlpCollector } from '../e2e/otlp-collector.ts';
 import { startProcess } from '../harness/process.ts';
 import { testEnvironment } from '../harness/system.ts';
 import { ACME, importEvent } from './support.ts';
-
-type Span = { name: string; traceId: string; parentSpanId?: string; attributes: { key: string }[] };
-
-/** An OTLP receiver that keeps what it is sent. */
-async function startCollector() {
-  const bodies: string[] = [];
-  const server = createServer(async (request, response) => {
-    let text = '';
-    for await (const chunk of request) text += chunk;
-    bodies.push(text);
-    response.setHeader('content-type', 'application/json').end('{}');
-  });
-  const port = await freePort();
-  server.listen(port, '127.0.0.1');
-  afterAll(() => server.close());
-  const spans = (): Span[] =>
-    bodies.flatMap((body) =>
-      JSON.parse(body).resourceSpans.flatMap((resource: { scopeSpans: { spans: Span[] }[] }) =>
-        resource.scopeSpans.flatMap((scope) => scope.spans),
-      ),
-    );
-  return { url: `http://127.0.0.1:${port}`, spans, text: () => bodies.join('\n') };
-}
 
 async function startApi(env: Record<string, string>) {
   const port = await freePort();
@@ -80,7 +58,8 @@ describe('the API process', () => {
   });
 
   test('sends one trace from the request to MongoDB, and no secret in it', async () => {
-    const collector = await startCollector();
+    const collector = await startOtlpCollector();
+    onTestFinished(collector.stop);
     const env = { ...testEnvironment(), ...ACME, OTEL_EXPORTER_OTLP_ENDPOINT: collector.url };
     const api = await startApi(env);
     const headers = { authorization: `Bearer ${api.key}`, 'content-type': 'application/cloudevents+json' };
@@ -90,13 +69,13 @@ describe('the API process', () => {
     await fetch(`${api.url}/v1/events`, { method: 'POST', headers: { ...headers, traceparent }, body });
     await fetch(`${api.url}/v1/oauth/callback?code=CANARY-code&state=CANARY-state`);
     expect(await api.sigterm()).toBe(0);
-    const trace = collector.spans().filter((span) => span.traceId === traceId);
+    const trace = collector.spans.filter((span) => span.traceId === traceId);
     const names = trace.map(({ name }) => name).join('\n');
     expect(names).toMatch(/POST.*\/v1\/events/);
     expect(names).toMatch(/insert/);
     expect(names).toMatch(/exchange/);
     expect(trace.filter(({ parentSpanId }) => !parentSpanId)).toEqual([]);
     const log = api.output().replace(`KEYTURN_ADMIN_KEY=${api.key}`, '');
-    for (const hidden of ['CANARY', api.key]) expect(collector.text() + log).not.toContain(hidden);
+    for (const hidden of ['CANARY', api.key]) expect(collector.received() + log).not.toContain(hidden);
   });
 });
