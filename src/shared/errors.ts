@@ -72,6 +72,8 @@ export type AppErrorOptions = {
   cause?: unknown;
   /** When the other side said when to come back. Milliseconds. */
   retryAfterMs?: number;
+  /** The request may have reached the other side, and no answer came: it may have acted, or may act yet. */
+  unanswered?: boolean;
 };
 
 /** The only error class. `code` is stable: it is the last segment of the problem's `type` (RFC 9457). */
@@ -80,6 +82,7 @@ export class AppError extends Error {
   readonly detail: string | undefined;
   readonly internal: string | undefined;
   readonly retryAfterMs: number | undefined;
+  readonly unanswered: boolean;
 
   constructor(code: ErrorCode, options: AppErrorOptions = {}) {
     super(options.detail ?? ERRORS[code].title, options.cause === undefined ? undefined : { cause: options.cause });
@@ -88,6 +91,7 @@ export class AppError extends Error {
     this.detail = options.detail;
     this.internal = options.internal;
     this.retryAfterMs = options.retryAfterMs;
+    this.unanswered = options.unanswered ?? false;
   }
 
   get retry(): Retry {

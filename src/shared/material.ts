@@ -74,9 +74,30 @@ export async function storeMaterial(
   generation: number,
   material: SecretMaterial,
 ): Promise<StoredSecret> {
-  const context = contextOf(owner, generation);
-  const sealed = await deps.vault.seal(serialize(material), context);
-  return (await deps.secrets.put([{ context, sealed }]))[0]!;
+  return placeSealed(deps, owner, generation, await sealMaterial(deps, owner, generation, material));
+}
+
+/** Seals a new generation for the configured store, which does not have it yet: `placeSealed` puts it there. */
+export async function sealMaterial(
+  deps: Opener,
+  owner: Owner,
+  generation: number,
+  material: SecretMaterial,
+): Promise<StoredSecret> {
+  const sealed = await deps.vault.seal(serialize(material), contextOf(owner, generation));
+  return { store: deps.secrets.name, ...sealed };
+}
+
+/** Puts a sealed generation into its store. Doing it twice is harmless. Throws `store_unavailable`. */
+export async function placeSealed(
+  deps: Pick<Deps, 'secrets'>,
+  owner: Owner,
+  generation: number,
+  sealed: StoredSecret,
+): Promise<StoredSecret> {
+  if (sealed.jwe === undefined) return sealed;
+  const item = { context: contextOf(owner, generation), sealed: { jwe: sealed.jwe, keyVersion: sealed.keyVersion } };
+  return (await deps.secrets.put([item]))[0]!;
 }
 
 /** Keyed fingerprints of the access and the refresh token, in that order. */

@@ -1,7 +1,7 @@
 /** From a provider's reply to the change that makes it a credential's next generation. */
 import { z } from 'zod';
 import type { StoredSecret } from '../shared/crypto/contract.ts';
-import { fingerprintsOf, storeMaterial } from '../shared/material.ts';
+import { fingerprintsOf, placeSealed, sealMaterial } from '../shared/material.ts';
 import type { Provider, TokenReply } from '../shared/providers/contract.ts';
 import { nextDue, providerSchedule } from '../shared/schedule.ts';
 import type { CredentialDoc } from '../shared/store/documents.ts';
@@ -41,7 +41,10 @@ export const generationSchema: z.ZodType<Generation> = z.object({
 
 type Before = Pick<CredentialDoc, '_id' | 'tenantId' | 'generation' | 'fingerprints' | 'scopes' | 'metadata'>;
 
-/** Seals and stores a reply as the generation after `before`. Throws `key_unavailable`, `store_unavailable`. */
+/**
+ * Seals a reply as the generation after `before`. Sealed it can be journalled; `placeGeneration` then hands it to the
+ * secret store. Throws `key_unavailable`, `store_unavailable`.
+ */
 export async function makeGeneration(
   deps: GenerationDeps,
   provider: Provider,
@@ -50,7 +53,7 @@ export async function makeGeneration(
 ): Promise<Generation> {
   const generation = before.generation + 1;
   const [secret, fingerprints] = await Promise.all([
-    storeMaterial(deps, before, generation, reply.material),
+    sealMaterial(deps, before, generation, reply.material),
     fingerprintsOf(deps, before.tenantId, reply.material),
   ]);
   const now = deps.clock.now();
@@ -78,6 +81,15 @@ export async function makeGeneration(
     due: mapDefined(due, (date) => date.getTime()),
     at: now,
   };
+}
+
+/** Puts a generation's secret into its store, before the credential's document names it. Idempotent. */
+export async function placeGeneration(
+  deps: Pick<WorkerDeps, 'secrets'>,
+  owner: Pick<CredentialDoc, '_id' | 'tenantId'>,
+  next: Generation,
+): Promise<Generation> {
+  return { ...next, secret: await placeSealed(deps, owner, next.generation, next.secret) };
 }
 
 /** The fields of the credential's document that a generation sets. State, lease and due dates of rotations are not among them. */

@@ -17,7 +17,7 @@ export type Job<N extends JobName = JobName> = {
   name: N;
   process(deps: WorkerDeps, payload: JobPayload<N>, signal: AbortSignal): Promise<void>;
   /**
-   * Takes up an action of this job that a dead process left in its journal. Idempotent; when it throws, it is called
+   * Commits an answer that a dead process of this job left in its journal. Idempotent; when it throws, it is called
    * again later.
    */
   recover?(deps: WorkerDeps, action: OpenAction): Promise<void>;

@@ -1,23 +1,41 @@
 /** Holding objects while a job works on them. */
 import type { Document } from 'mongodb';
+import type { JobName } from '../shared/jobs.ts';
+import { toStoreError } from '../shared/store/commit.ts';
 import type { Documents } from '../shared/store/database.ts';
 import { type LeasedCollection, releaseLeases, renewLeases, takeLeases } from '../shared/store/lease.ts';
 import type { WorkerDeps } from './job.ts';
+import { again } from './persist.ts';
 
 /** A journal counts as abandoned after half a lease; whoever may still send must be sure of its lease before that. */
 export const FRESH_SHARE = 0.45;
 export const ABANDONED_SHARE = 0.5;
 
-type HoldDeps = Pick<WorkerDeps, 'database' | 'clock' | 'random' | 'config' | 'workerId' | 'log'>;
+type HoldDeps = Pick<WorkerDeps, 'database' | 'clock' | 'random' | 'config' | 'workerId' | 'log' | 'journal'>;
+
+export type HoldRequest = {
+  ids: string[];
+  purpose: string;
+  where?: Document;
+  /** The job whose `recover` takes up what this process leaves behind. Absent: nothing is journalled. */
+  op?: JobName;
+  /** While it has not aborted, giving back waits for MongoDB; after that the journal or the lease's end settles it. */
+  signal?: AbortSignal;
+};
 
 export type Hold<D> = {
   holder: string;
   docs: D[];
   /**
-   * Whether the lease is so young that nobody else may act yet. Asked right before a provider is called: a process that was
-   * frozen does not send under a lease that has been taken over.
+   * Whether the lease on `id` (on all, when none is named) is ours and so young that nobody else may act yet. Asked right
+   * before a provider is called: a process that was frozen, or cut off from MongoDB, does not send under a lease that
+   * has been taken over.
    */
-  isFresh(): boolean;
+  isFresh(id?: string): boolean;
+  /** `id` was released by a write of the work's own: it is neither renewed nor given back. */
+  released(id: string): void;
+  /** Leaves the lease on `id` to its end: what was sent under it is not on the record yet, and the journal has it. */
+  keep(id: string): void;
   /** Ends the renewal, and gives back what the work did not release by a write of its own. */
   end(): Promise<void>;
 };
@@ -29,44 +47,61 @@ export type Hold<D> = {
 export async function hold<N extends LeasedCollection>(
   deps: HoldDeps,
   name: N,
-  request: { ids: string[]; purpose: string; where?: Document },
+  request: HoldRequest,
 ): Promise<Hold<Documents[N]>> {
   const holder = `${deps.workerId}/${deps.random.bytes(8).toString('hex')}`;
   const leaseMs = deps.config.KEYTURN_LEASE_SECONDS;
-  const takenAt = deps.clock.now();
-  const docs = await takeLeases(deps.database, name, { ...request, holder, leaseMs });
+  const { op, signal } = request;
+  const giveBack = (ids: string[]) =>
+    again(deps, signal ?? AbortSignal.abort(), () => releaseLeases(deps.database, name, { ids, holder }));
+  if (op) deps.journal.taking({ op, in: name, holder, ids: request.ids });
+  const term = { since: deps.clock.now(), ids: new Set<string>() };
+  const docs = await takeLeases(deps.database, name, { ...request, holder, leaseMs }).catch(async (error) => {
+    // The server may have granted them before the answer got lost.
+    await giveBack(request.ids);
+    if (op) deps.journal.ended(holder, []);
+    throw error;
+  });
+  if (op) deps.journal.leased(holder, docs);
   const ids = docs.map((doc) => doc._id);
+  term.ids = new Set(ids);
   const ended = new AbortController();
-  const term = { since: takenAt };
-  const renewal = renew(deps, name, { ids, holder, leaseMs, term }, ended.signal);
+  const kept = new Set<string>();
+  const open = new Set(ids);
+  const renewal = renew(deps, name, { open, holder, leaseMs, term }, ended.signal);
   return {
     holder,
     docs,
-    isFresh: () => deps.clock.now() - term.since < leaseMs * FRESH_SHARE,
+    isFresh: (id) => {
+      const isYoung = deps.clock.now() - term.since < leaseMs * FRESH_SHARE;
+      return isYoung && (id === undefined ? [...open].every((one) => term.ids.has(one)) : term.ids.has(id));
+    },
+    released: (id) => void open.delete(id),
+    keep: (id) => void kept.add(id),
     end: async () => {
       ended.abort();
       await renewal;
-      await releaseLeases(deps.database, name, { ids, holder });
+      await giveBack([...open].filter((id) => !kept.has(id)));
+      if (op) deps.journal.ended(holder, [...kept]);
     },
   };
 }
 
-async function renew(
-  deps: HoldDeps,
-  name: LeasedCollection,
-  request: { ids: string[]; holder: string; leaseMs: number; term: { since: number } },
-  ended: AbortSignal,
-): Promise<void> {
-  while (request.ids.length > 0) {
+type Renewal = { open: Set<string>; holder: string; leaseMs: number; term: { since: number; ids: Set<string> } };
+
+async function renew(deps: HoldDeps, name: LeasedCollection, request: Renewal, ended: AbortSignal): Promise<void> {
+  while (request.open.size > 0) {
     await deps.clock.sleep(request.leaseMs / 3, ended);
     if (ended.aborted) return;
+    const ids = [...request.open];
     const askedAt = deps.clock.now();
     try {
-      await renewLeases(deps.database, name, request);
+      // Those that were lost while MongoDB was away do not come back: another worker has them, or had.
+      request.term.ids = new Set(await renewLeases(deps.database, name, { ...request, ids }));
       request.term.since = askedAt;
-    } catch (err) {
+    } catch (error) {
       // Harmless while the lease lasts; after that `isFresh` and the fence guard.
-      deps.log.warn({ err }, 'leases were not renewed');
+      deps.log.warn({ err: toStoreError(error) }, 'leases were not renewed');
     }
   }
 }

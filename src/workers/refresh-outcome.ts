@@ -6,19 +6,23 @@ import { contextOf } from '../shared/material.ts';
 import { backoff } from '../shared/schedule.ts';
 import type { CredentialDoc, Entry } from '../shared/store/documents.ts';
 import { RELEASED } from '../shared/store/lease.ts';
-import { type Generation, generationUpdate } from './generation.ts';
+import { type Generation, generationUpdate, placeGeneration } from './generation.ts';
 import type { WorkerDeps } from './job.ts';
-import { persist } from './persist.ts';
+import { again, persist } from './persist.ts';
 
-type OutcomeDeps = Pick<WorkerDeps, 'commit' | 'clock' | 'random' | 'log' | 'database' | 'workerId' | 'secrets'>;
+type OutcomeDeps = Pick<
+  WorkerDeps,
+  'commit' | 'clock' | 'random' | 'log' | 'database' | 'workerId' | 'secrets' | 'config'
+>;
 
 /** Commits the new generation under compare-and-set on fence and generation. Throws `store_unavailable` when `signal` aborts. */
 export async function commitRefresh(
   deps: OutcomeDeps,
   doc: CredentialDoc,
-  next: Generation,
+  sealed: Generation,
   signal: AbortSignal,
 ): Promise<void> {
+  const next = await again(deps, signal, () => placeGeneration(deps, doc, sealed));
   const outcome = await persist(
     deps,
     {
@@ -46,16 +50,17 @@ export async function commitRefresh(
 export async function adoptGeneration(
   deps: OutcomeDeps,
   credentialId: string,
-  next: Generation,
+  sealed: Generation,
   signal: AbortSignal,
 ): Promise<void> {
   const credentials = deps.database.collection('credentials');
   for (;;) {
-    const doc = await credentials.findOne({ _id: credentialId });
-    if (!doc || doc.generation !== next.generation - 1 || doc.state === 'revoked' || doc.state === 'destroyed') {
-      deps.log.warn({ credentialId, generation: next.generation }, 'an answer came too late to be of use');
+    const doc = await again(deps, signal, () => credentials.findOne({ _id: credentialId }));
+    if (!doc || doc.generation !== sealed.generation - 1 || doc.state === 'revoked' || doc.state === 'destroyed') {
+      deps.log.warn({ credentialId, generation: sealed.generation }, 'an answer came too late to be of use');
       return;
     }
+    const next = await again(deps, signal, () => placeGeneration(deps, doc, sealed));
     const recovers = doc.state === 'reauthorization_required' && doc.lastError?.code === 'refresh_outcome_unknown';
     const state = recovers ? transit('recover', doc.state).state : doc.state;
     const set = generationUpdate(next, { ...RELEASED, state, fence: doc.fence + 1 });
@@ -122,7 +127,9 @@ export async function recordFailure(
   const { state, entry } = ends
     ? transit('require_reauthorization', doc.state)
     : { state: doc.state, entry: 'credential.refresh_failed' };
-  const delayMs = error.retryAfterMs ?? backoff(Math.max(1, failures), deps.random.fraction());
+  const pauseMs = error.retryAfterMs ?? backoff(Math.max(1, failures), deps.random.fraction());
+  // Whoever got no answer gives the provider time to act, so that the next attempt is not overtaken by this one.
+  const delayMs = error.unanswered ? Math.max(pauseMs, deps.config.KEYTURN_CALL_TIMEOUT_SECONDS) : pauseMs;
   await persist(
     deps,
     {
@@ -144,6 +151,8 @@ export async function recordFailure(
               lastError: { code: error.code, at: new Date(now) },
               updatedAt: new Date(now),
               lease: null,
+              // The condition must not hold twice: the answer of this very commit may get lost.
+              fence: doc.fence + 1,
               // A failure settles what was interrupted only when the grant is over.
               ...(ends ? { interrupted: null } : { 'due.refresh': new Date(now + delayMs) }),
             },

@@ -13,11 +13,13 @@ import { sweep } from './sweep.ts';
 export const SWEEP = 'sweep';
 
 export type RunningWorkers = {
-  /** Lets work in hand finish, at most for the configured time. */
-  stop(): Promise<void>;
+  /** Lets work in hand finish, within a limit. False: some is still under way, and its answers go to the journal. */
+  stop(): Promise<boolean>;
 };
 
 const JOURNAL_TOUCH_MS = 1_000;
+/** Time to write an answer that came at the very end. */
+const COMMIT_MS = 2_000;
 
 /** Starts workers for the named queues (all when none is named). Throws `config_invalid` for a queue that there is not. */
 export async function runWorkers(deps: WorkerDeps): Promise<RunningWorkers> {
@@ -28,18 +30,23 @@ export async function runWorkers(deps: WorkerDeps): Promise<RunningWorkers> {
   const workers = names.flatMap((name) =>
     name === SWEEP ? [] : openWorkers(deps, jobs.get(name)!, draining.signal, telemetry),
   );
-  const loops = [
-    every(deps, JOURNAL_TOUCH_MS, draining.signal, async () => {
-      deps.journal.touch();
-      await recoverJournals(deps, jobs);
-    }),
-  ];
+  const ended = new AbortController();
+  // A loop of its own, to the very end: recovery may wait for MongoDB, and a silent journal is taken to be abandoned.
+  const alive = every(deps, JOURNAL_TOUCH_MS, ended.signal, async () => deps.journal.touch());
+  const loops = [every(deps, JOURNAL_TOUCH_MS, draining.signal, () => recoverJournals(deps, jobs))];
   if (names.includes(SWEEP)) {
     loops.push(every(deps, deps.config.KEYTURN_SWEEP_SECONDS, draining.signal, () => sweep(deps)));
   }
   await Promise.all(workers.map((worker) => worker.waitUntilReady()));
   deps.log.info({ queues: names, workerId: deps.workerId }, 'workers are running');
-  return { stop: () => stop(deps, workers, loops, draining) };
+  return {
+    stop: async () => {
+      const finished = await stop(deps, workers, loops, draining);
+      ended.abort();
+      await alive;
+      return finished;
+    },
+  };
 }
 
 /** Every file in `jobs/` is one job. */
@@ -115,14 +122,18 @@ async function stop(
   workers: Worker[],
   loops: Promise<void>[],
   draining: AbortController,
-): Promise<void> {
+): Promise<boolean> {
   draining.abort();
   const closed = Promise.allSettled([...loops, ...workers.map((worker) => worker.close())]);
   const limit = new AbortController();
-  const timedOut = deps.clock.sleep(deps.config.KEYTURN_DRAIN_SECONDS, limit.signal).then(() => 'late' as const);
-  if ((await Promise.race([closed, timedOut])) === 'late') {
+  const { KEYTURN_DRAIN_SECONDS: drainMs, KEYTURN_CALL_TIMEOUT_SECONDS: callMs } = deps.config;
+  // A call that was made is waited for, whatever the limit: its answer exists once. It ends within twice its time-out.
+  const timedOut = deps.clock.sleep(Math.max(drainMs, 2 * callMs + COMMIT_MS), limit.signal);
+  const isLate = await Promise.race([closed.then(() => false), timedOut.then(() => true)]);
+  if (isLate) {
     deps.log.warn('work in hand did not end in time; its leases lapse and others take it up');
     await Promise.allSettled(workers.map((worker) => worker.close(true)));
   }
   limit.abort();
+  return !isLate;
 }

@@ -3,7 +3,15 @@ import { AppError, type AppErrorOptions, type ErrorCode } from '../errors.ts';
 import { settingName } from './settings.ts';
 
 /** What was being done: the same word of a provider ends a grant on a refresh, and only a code on an exchange. */
-export type Operation = 'exchange' | 'refresh' | 'client_credentials' | 'revoke' | 'introspect' | 'probe' | 'discover';
+export type Operation =
+  | 'exchange'
+  | 'refresh'
+  | 'client_credentials'
+  | 'revoke'
+  | 'introspect'
+  | 'probe'
+  | 'discover'
+  | 'register';
 
 export type FailureContext = { service: string; operation: Operation; nowMs: number };
 
@@ -59,6 +67,12 @@ const JSON_STATUSES: Record<number, ErrorCode> = {
   425: 'provider_unavailable',
 };
 
+/** A machine in between speaks, not the provider: what became of the request is not known. */
+const GATEWAY_STATUSES = new Set([502, 504]);
+
+/** System errors of a connection that never was: nothing can have reached the provider. */
+const NEVER_SENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH']);
+
 const errorBody = z.object({ error: z.string() });
 
 /** The error that a provider's answer means. Nothing of the answer gets into it, but the status and a known code. */
@@ -68,12 +82,14 @@ export function replyFailure(reply: FailedReply, context: FailureContext): AppEr
   const internal = `${context.operation}: status ${reply.status}, ${known ?? 'no known error code'}`;
   const code = known === undefined ? codeOfStatus(reply) : codeOfError(known, context.operation);
   if (reply.status === 429) return failure('provider_throttled', context, { internal, retryAfterMs });
-  return failure(code, context, { internal, retryAfterMs });
+  const unanswered = GATEWAY_STATUSES.has(reply.status);
+  return failure(code, context, { internal, retryAfterMs, unanswered });
 }
 
 /** The error for a call that got no answer. `reason`: a system error code such as `ECONNREFUSED`, or words of ours. */
 export function noReply(reason: string, context: FailureContext): AppError {
-  return failure('provider_unavailable', context, { internal: `${context.operation}: ${reason}` });
+  const unanswered = !NEVER_SENT.has(reason);
+  return failure('provider_unavailable', context, { internal: `${context.operation}: ${reason}`, unanswered });
 }
 
 /** RFC 9110 §10.2.3: seconds or a date; milliseconds from now, at most a day. Undefined when absent or senseless. */

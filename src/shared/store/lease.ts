@@ -22,6 +22,14 @@ export type LeaseRequest = {
 /** True on the server when nobody holds the object, or its holder did not come back in time. */
 const FREE = { $or: [{ lease: null }, { $expr: { $lt: ['$lease.until', '$$NOW'] } }] };
 
+/**
+ * An interrupted refresh stays on the record until someone has settled it: a later holder with another purpose that is
+ * interrupted too must not hide that the refresh token may be spent.
+ */
+const INTERRUPTED = {
+  $cond: [{ $or: [{ $eq: ['$lease', null] }, { $eq: ['$interrupted.purpose', 'refresh'] }] }, '$interrupted', '$lease'],
+};
+
 /** Takes what is free of `ids` and returns those documents. What is missing is held by someone, or does not match. */
 export async function takeLeases<N extends LeasedCollection>(
   database: Database,
@@ -34,7 +42,7 @@ export async function takeLeases<N extends LeasedCollection>(
     const taken = await collection.updateMany({ _id: { $in: ids }, ...request.where, ...FREE }, [
       {
         $set: {
-          interrupted: { $ifNull: ['$lease', '$interrupted'] },
+          interrupted: INTERRUPTED,
           lease: { holder, purpose, until: { $add: ['$$NOW', leaseMs] } },
           fence: { $add: ['$fence', 1] },
         },
@@ -48,35 +56,47 @@ export async function takeLeases<N extends LeasedCollection>(
   }
 }
 
-/** Prolongs what the holder still holds; resolves to the number of those. */
+/** Prolongs what the holder still holds; resolves to the ids of those. */
 export async function renewLeases(
   database: Database,
   name: LeasedCollection,
   request: { ids: string[]; holder: string; leaseMs: number },
-): Promise<number> {
+): Promise<string[]> {
   const collection = database.db.collection<{ _id: string } & Document>(name);
-  const renewed = await collection.updateMany({ _id: { $in: request.ids }, 'lease.holder': request.holder }, [
-    { $set: { 'lease.until': { $add: ['$$NOW', request.leaseMs] } } },
-  ]);
-  return renewed.matchedCount;
+  const filter = { _id: { $in: request.ids }, 'lease.holder': request.holder };
+  await collection.updateMany(filter, [{ $set: { 'lease.until': { $add: ['$$NOW', request.leaseMs] } } }]);
+  const held = await collection.find(filter, { projection: { _id: 1 } }).toArray();
+  return held.map((doc) => doc._id);
 }
 
 /** What a holder sets in its last write: the lease ended well. */
 export const RELEASED = { lease: null, interrupted: null } as const;
 
-/** Gives back what was taken and not acted on. */
+/**
+ * Gives back what was taken and not acted on. What was interrupted before stays so: this holder did nothing about it. When
+ * the lease lapsed meanwhile, whoever took it over need not wonder: nothing was interrupted. The fence moves on, so
+ * that no write of this holder can come after.
+ */
 export async function releaseLeases(
   database: Database,
   name: LeasedCollection,
-  request: { ids: string[]; holder: string; set?: Document },
+  { ids, holder }: { ids: string[]; holder: string },
 ): Promise<void> {
-  if (request.ids.length === 0) return;
+  if (ids.length === 0) return;
   const collection = database.db.collection<{ _id: string } & Document>(name);
+  const isOurs = (lease: string) => ({ $eq: [`${lease}.holder`, holder] });
   try {
     await collection.updateMany(
-      { _id: { $in: request.ids }, 'lease.holder': request.holder },
-      // What was interrupted before stays so: this holder did nothing about it.
-      { $set: { lease: null, ...request.set } },
+      { _id: { $in: ids }, $or: [{ 'lease.holder': holder }, { 'interrupted.holder': holder }] },
+      [
+        {
+          $set: {
+            fence: { $cond: [isOurs('$lease'), { $add: ['$fence', 1] }, '$fence'] },
+            lease: { $cond: [isOurs('$lease'), null, '$lease'] },
+            interrupted: { $cond: [isOurs('$interrupted'), null, '$interrupted'] },
+          },
+        },
+      ],
     );
   } catch (error) {
     throw toStoreError(error);

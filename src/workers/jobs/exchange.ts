@@ -6,15 +6,14 @@ import { z } from 'zod';
 import { makeEntry } from '../../shared/audit.ts';
 import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Provider, TokenReply } from '../../shared/providers/contract.ts';
-import type { ClientCredentialsData, ExchangeData, ImportData } from '../../shared/schemas/events.ts';
-import { Secret } from '../../shared/secret.ts';
 import type { CredentialDoc, EventDoc } from '../../shared/store/documents.ts';
 import { verdictOn } from '../events.ts';
-import { type Generation, generationSchema, makeGeneration } from '../generation.ts';
+import { sourceOf } from '../first-secret.ts';
+import { type Generation, generationSchema, makeGeneration, placeGeneration } from '../generation.ts';
 import { defineJob, type WorkerDeps } from '../job.ts';
 import type { OpenAction } from '../journal.ts';
-import { hold } from '../leases.ts';
-import { persist } from '../persist.ts';
+import { type Hold, hold } from '../leases.ts';
+import { again, keepInJournal, persist, whileUnavailable } from '../persist.ts';
 import { activationChange, type Birth, busy, findOrDraft } from '../upsert.ts';
 
 const OPEN = { status: { $in: ['accepted', 'processing'] } };
@@ -23,10 +22,10 @@ export const plugin = defineJob({
   name: 'exchange',
 
   async process(deps, payload, signal) {
-    const held = await hold(deps, 'events', { ids: payload.eventIds ?? [], purpose: 'exchange', where: OPEN });
+    const ids = payload.eventIds ?? [];
+    const held = await hold(deps, 'events', { ids, purpose: 'exchange', where: OPEN, op: 'exchange', signal });
     try {
-      deps.journal.leased('exchange', held.docs);
-      await Promise.all(held.docs.map((event) => settleOne(deps, event, held.isFresh, signal)));
+      await Promise.all(held.docs.map((event) => settleOne(deps, event, held, signal)));
     } finally {
       await held.end();
     }
@@ -35,135 +34,50 @@ export const plugin = defineJob({
   recover: recoverAction,
 });
 
-async function settleOne(
-  deps: WorkerDeps,
-  event: EventDoc,
-  isFresh: () => boolean,
-  signal: AbortSignal,
-): Promise<void> {
-  if (signal.aborted) return deps.journal.done(event._id, event.fence);
+type Held = Pick<Hold<EventDoc>, 'isFresh' | 'keep'>;
+
+async function settleOne(deps: WorkerDeps, event: EventDoc, held: Held, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
   try {
-    const error = await bringToLife(deps, event, isFresh, signal).catch(toAppError);
+    const error = await bringToLife(deps, event, held, signal).catch(toAppError);
     if (error) await recordFailure(deps, event, error, signal);
     deps.journal.done(event._id, event.fence);
   } catch (err) {
+    // The lease stays until its end, so that nobody takes the code for unspent; the journal keeps the answer.
+    held.keep(event._id);
     deps.log.warn({ err, eventId: event._id }, 'an exchange could not be recorded');
   }
 }
 
-async function bringToLife(
-  deps: WorkerDeps,
-  event: EventDoc,
-  isFresh: () => boolean,
-  signal: AbortSignal,
-): Promise<undefined> {
+async function bringToLife(deps: WorkerDeps, event: EventDoc, held: Held, signal: AbortSignal): Promise<undefined> {
   const data = { ...event.data, ...(await openSealed(deps, event)) };
-  const source = SOURCES[sourceOf(event)];
+  const source = sourceOf(event);
   if (source.once && event.interrupted) throw new AppError('exchange_interrupted');
   const provider = deps.providers.get((data as { service: string }).service);
   const birth = source.birth(provider, data as never);
   // The credential is held before the code is spent: whoever holds it now delays us, and costs nothing.
   const target = await acquire(deps, event, birth);
   try {
-    if (!isFresh()) throw new AppError('interrupted', { internal: 'the lease is too old to send under' });
+    if (!held.isFresh(event._id)) throw new AppError('interrupted', { internal: 'the lease is too old to send under' });
     if (source.once) deps.journal.sent(event._id, event.fence);
-    const reply = await source.reply(provider, data as never);
+    const reply = await source.reply(provider, data as never).catch((error) => {
+      throw source.once ? onceOnly(toAppError(error)) : error;
+    });
     await activate(deps, { event, provider, birth, reply, signal }, target);
   } finally {
     await target.end();
   }
 }
 
-function sourceOf(event: EventDoc): keyof typeof SOURCES {
-  if (event.type === 'credential.import.requested') return 'import';
-  return event.data.grantType === 'client_credentials' ? 'client_credentials' : 'code';
+/** A code that may have been redeemed is not sent again: the provider would end the grant (RFC 6749 §4.1.2). */
+function onceOnly(error: AppError): AppError {
+  return error.unanswered ? new AppError('exchange_interrupted', { cause: error }) : error;
 }
 
 async function openSealed(deps: WorkerDeps, event: EventDoc): Promise<Record<string, unknown>> {
   if (!event.sealed?.jwe) return {};
   const context = { tenantId: event.tenantId, objectId: event._id, generation: 1 };
   return JSON.parse(await deps.vault.open(event.sealed.jwe, context));
-}
-
-/** Once asked, the answer is waited for even while the process drains: it exists only once. The call has its own time-out. */
-const NEVER = { signal: new AbortController().signal };
-
-/** Where a first secret comes from. `once`: asking twice is no option. */
-const SOURCES = {
-  code: {
-    once: true,
-    birth: (provider: Provider, data: ExchangeData) => birthOf(provider, data, 'oauth2'),
-    reply: async (provider: Provider, data: ExchangeData) => {
-      if (!provider.exchangeCode) throw unsupported(provider, 'authorization codes');
-      const reply = await provider.exchangeCode(
-        {
-          code: new Secret(data.code),
-          codeVerifier: new Secret(data.codeVerifier),
-          redirectUri: data.redirectUri,
-          ...(data.resource && { resource: data.resource }),
-        },
-        NEVER,
-      );
-      return checkScopes({ ...reply, scopes: reply.scopes ?? data.scopes ?? [] }, data.scopes);
-    },
-  },
-  client_credentials: {
-    once: false,
-    birth: (provider: Provider, data: ClientCredentialsData) => birthOf(provider, data, 'client_credentials'),
-    reply: async (provider: Provider, data: ClientCredentialsData) => {
-      if (!provider.clientCredentials) throw unsupported(provider, 'the client-credentials grant');
-      const scopes = data.scopes ?? [...provider.defaultScopes];
-      const reply = await provider.clientCredentials(
-        { scopes, ...(data.resource && { resource: data.resource }) },
-        NEVER,
-      );
-      return { ...reply, scopes: reply.scopes ?? scopes };
-    },
-  },
-  import: {
-    once: false,
-    birth: (provider: Provider, data: ImportData) => ({
-      ...birthOf(provider, data, data.kind),
-      policy: {
-        ...(data.rotateEveryDays && { rotateEveryMs: data.rotateEveryDays * 86_400_000 }),
-        ...(data.overlapSeconds !== undefined && { overlapMs: data.overlapSeconds * 1000 }),
-      },
-    }),
-    reply: async (_provider: Provider, data: ImportData): Promise<TokenReply> => ({
-      material: {
-        accessToken: new Secret(data.accessToken),
-        ...(data.refreshToken && { refreshToken: new Secret(data.refreshToken) }),
-        ...(data.registrationAccessToken && { registrationAccessToken: new Secret(data.registrationAccessToken) }),
-      },
-      tokenType: data.tokenType ?? 'Bearer',
-      expiresAt: data.expiresAt ? Date.parse(data.expiresAt) : null,
-      refreshExpiresAt: null,
-      scopes: data.scopes ?? [],
-      metadata: data.metadata ?? {},
-    }),
-  },
-};
-
-function birthOf(
-  provider: Provider,
-  data: { service: string; subject: string; resource?: string | undefined },
-  kind: Birth['kind'],
-): Birth {
-  const { service, subject, resource } = data;
-  return { service, subject, kind, issuer: provider.issuer, resource: resource ?? null, policy: {} };
-}
-
-/** A grant that is narrower than asked for would fail later, far from here. */
-function checkScopes(reply: TokenReply, asked: string[] | undefined): TokenReply {
-  const missing = (asked ?? []).filter((scope) => scope !== 'offline_access' && !reply.scopes?.includes(scope));
-  if (missing.length === 0) return reply;
-  throw new AppError('scopes_missing', {
-    detail: `The provider did not grant: ${missing.join(', ')}. Ask for consent again.`,
-  });
-}
-
-function unsupported(provider: Provider, what: string): AppError {
-  return new AppError('provider_unsupported', { detail: `${provider.displayName} does not take ${what}.` });
 }
 
 type Target = { doc: CredentialDoc; isNew: boolean; end(): Promise<void> };
@@ -199,7 +113,7 @@ async function activate(deps: WorkerDeps, arrival: Arrival, first: Target): Prom
   throw busy();
 
   async function commitTo({ doc, isNew }: Target): Promise<boolean> {
-    const next = await makeGeneration(deps, provider, doc, reply);
+    const next = await whileUnavailable(deps, () => makeGeneration(deps, provider, doc, reply));
     return commitActivation(deps, { event, doc, isNew, birth, next }, signal);
   }
 }
@@ -208,14 +122,16 @@ type Activation = { event: EventDoc; doc: CredentialDoc; isNew: boolean; birth: 
 
 /** False when someone else was faster with the same credential: look again. */
 async function commitActivation(deps: WorkerDeps, activation: Activation, signal: AbortSignal): Promise<boolean> {
-  const { event, doc, isNew, birth, next } = activation;
-  deps.journal.replied(event._id, event.fence, { doc: isNew ? { ...doc } : { _id: doc._id }, isNew, birth, next });
-  const outcome = await persist(deps, activationChange(deps, activation), signal);
+  const { event, doc, isNew, birth, next: sealed } = activation;
+  keepInJournal(deps, event, { doc: isNew ? { ...doc } : { _id: doc._id }, isNew, birth, next: sealed });
+  const next = await again(deps, signal, () => placeGeneration(deps, doc, sealed));
+  const outcome = await persist(deps, activationChange(deps, { ...activation, next }), signal);
   return outcome === 'committed';
 }
 
 async function recordFailure(deps: WorkerDeps, event: EventDoc, error: AppError, signal: AbortSignal): Promise<void> {
   const { service, subject } = event.data as { service?: string; subject?: string };
+  const verdict = verdictOn(deps, event, error);
   await persist(
     deps,
     {
@@ -223,7 +139,8 @@ async function recordFailure(deps: WorkerDeps, event: EventDoc, error: AppError,
         {
           in: 'events',
           update: { _id: event._id, tenantId: event.tenantId, fence: event.fence },
-          set: verdictOn(deps, event, error),
+          // The condition must not hold twice: the answer of this very commit may get lost.
+          set: { ...verdict, $inc: { fence: 1 } },
         },
       ],
       entries: [
@@ -250,28 +167,29 @@ const replySchema = z.object({
   next: generationSchema,
 });
 
-/** What a dead process left: an answer is committed; what was only leased, or was sent in vain, the lease settles. */
+/**
+ * What a dead process left: an answer that was not committed. Whoever has taken the event over meanwhile finds that it was
+ * interrupted and gives it up; the answer is better than that, so it is written whatever the event's fence.
+ */
 async function recoverAction(deps: WorkerDeps, action: OpenAction): Promise<void> {
-  const events = deps.database.collection('events');
-  if (action.stage === 'leased') {
-    await events.updateOne({ _id: action.id, fence: action.fence }, { $set: { lease: null }, $inc: { fence: 1 } });
-    return;
-  }
-  const event = await events.findOne({ _id: action.id });
-  if (action.stage !== 'replied' || !event || event.status === 'succeeded') return;
   const left = replySchema.parse(action.reply);
-  const target = left.isNew
-    ? revive(left.doc)
-    : await deps.database.collection('credentials').findOne({ _id: left.doc._id });
-  if (!target || target.generation !== left.next.generation - 1) return;
-  const change = activationChange(deps, {
-    event,
-    doc: target,
-    isNew: left.isNew,
-    birth: left.birth as Birth,
-    next: left.next,
-  });
-  await persist(deps, change, NEVER.signal);
+  for (;;) {
+    const event = await deps.database.collection('events').findOne({ _id: action.id });
+    if (!event || event.status === 'succeeded') return;
+    const doc = left.isNew
+      ? revive(left.doc)
+      : await deps.database.collection('credentials').findOne({ _id: left.doc._id });
+    if (!doc || doc.state === 'destroyed' || doc.generation !== left.next.generation - 1) return;
+    const next = await placeGeneration(deps, doc, left.next);
+    const { isNew, birth } = left;
+    const change = activationChange(deps, { event, doc, isNew, birth: birth as Birth, next });
+    const outcome = await persist(deps, change, new AbortController().signal);
+    if (outcome === 'committed') return;
+    if (outcome === 'duplicate') {
+      deps.log.warn({ eventId: event._id }, 'an answer came too late: its credential was made by another event');
+      return;
+    }
+  }
 }
 
 /** Dates of a drafted document come back from the journal as text. */

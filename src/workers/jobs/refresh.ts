@@ -9,11 +9,12 @@ import type { Provider } from '../../shared/providers/contract.ts';
 import type { Secret } from '../../shared/secret.ts';
 import type { CredentialDoc, EventDoc } from '../../shared/store/documents.ts';
 import { openEvents, settleEvents } from '../events.ts';
-import { generationSchema, makeGeneration } from '../generation.ts';
+import { type Generation, generationSchema, makeGeneration } from '../generation.ts';
 import { defineJob, type WorkerDeps } from '../job.ts';
 import type { OpenAction } from '../journal.ts';
 import { type Hold, hold } from '../leases.ts';
 import { forEachLimited } from '../limit.ts';
+import { keepInJournal, whileUnavailable } from '../persist.ts';
 import { adoptGeneration, commitRefresh, recordFailure } from '../refresh-outcome.ts';
 
 export const plugin = defineJob({
@@ -24,14 +25,21 @@ export const plugin = defineJob({
     const asked = new Map(events.map((event) => [event.credentialId as string, event]));
     const ids = [...new Set([...(payload.credentialIds ?? []), ...asked.keys()])];
     if (ids.length === 0) return;
-    const held = await hold(deps, 'credentials', { ids, purpose: 'refresh', where: { state: 'active' } });
+    const where = { state: 'active' };
+    const held = await hold(deps, 'credentials', { ids, purpose: 'refresh', where, op: 'refresh', signal });
     try {
       const wanted = held.docs.filter((doc) => isWanted(deps, doc, payload.reason, asked.get(doc._id)));
-      deps.journal.leased('refresh', wanted);
+      const settling: Promise<void>[] = [];
       for (const [service, docs] of Map.groupBy(wanted, (doc) => doc.service)) {
         const provider = deps.providers.get(service);
-        await forEachLimited(docs, lanes(deps, provider), (doc) => refreshOne(deps, { provider, held, doc, signal }));
+        await forEachLimited(docs, lanes(deps, provider), async (doc) => {
+          const task = { provider, held, doc, signal };
+          const answer = await ask(deps, task);
+          // The write does not take up a place at the provider: the next call is made meanwhile.
+          settling.push(settle(deps, task, answer));
+        });
       }
+      await Promise.all(settling);
     } finally {
       await held.end();
     }
@@ -60,44 +68,55 @@ function changedSince(doc: CredentialDoc, at: Date): boolean {
 
 type Task = {
   provider: Provider;
-  held: Pick<Hold<CredentialDoc>, 'isFresh'>;
+  held: Pick<Hold<CredentialDoc>, 'isFresh' | 'released' | 'keep'>;
   doc: CredentialDoc;
   signal: AbortSignal;
 };
 
-/** Settles one credential. Never throws: what goes wrong is recorded, or, without MongoDB, due again by itself. */
-async function refreshOne(deps: WorkerDeps, task: Task): Promise<void> {
-  const { doc, signal } = task;
-  if (signal.aborted) return deps.journal.done(doc._id, doc.fence);
+/** The next generation, sealed and in the journal; an error to record; or null when nothing was begun. */
+type Answer = Generation | AppError | null;
+
+/** Calls the provider. Never throws. */
+async function ask(deps: WorkerDeps, task: Task): Promise<Answer> {
+  if (task.signal.aborted) return null;
   try {
-    const error = await attempt(deps, task).catch(toAppError);
-    if (error) await recordFailure(deps, doc, error, signal);
-    deps.journal.done(doc._id, doc.fence);
-  } catch (err) {
-    // The journal keeps what came back; the next process, or this one after a pause, commits it.
-    deps.log.warn({ err, credentialId: doc._id }, 'a refresh could not be recorded');
+    return await callProvider(deps, task);
+  } catch (thrown) {
+    return toAppError(thrown);
   }
 }
 
-/** Undefined when the new generation is committed. Throws what the provider or our own parts refuse. */
-async function attempt(deps: WorkerDeps, task: Task): Promise<undefined> {
-  const { provider, held, doc, signal } = task;
+async function callProvider(deps: WorkerDeps, { provider, held, doc, signal }: Task): Promise<Generation> {
   const material = await openMaterial(deps, doc);
   if (!provider.refresh || !material.refreshToken) throw new AppError('provider_unsupported');
   await assertUnspent(provider, doc, material.refreshToken, signal);
-  if (!held.isFresh()) throw new AppError('interrupted', { internal: 'the lease is too old to send under' });
+  if (!held.isFresh(doc._id)) throw new AppError('interrupted', { internal: 'the lease is too old to send under' });
   deps.journal.sent(doc._id, doc.fence);
   const reply = await provider.refresh(material.refreshToken, {
     // Once sent, the answer is waited for even while the process drains: it exists only once.
     signal: NEVER,
     ...(doc.resource && { resource: doc.resource }),
   });
-  const next = await makeGeneration(deps, provider, doc, reply);
-  deps.journal.replied(doc._id, doc.fence, next);
-  await commitRefresh(deps, doc, next, signal);
+  const next = await whileUnavailable(deps, () => makeGeneration(deps, provider, doc, reply));
+  keepInJournal(deps, doc, next);
+  return next;
 }
 
 const NEVER = new AbortController().signal;
+
+/** Commits the answer. Never throws: without MongoDB the journal keeps it, and this or the next process commits it. */
+async function settle(deps: WorkerDeps, { held, doc, signal }: Task, answer: Answer): Promise<void> {
+  try {
+    if (answer instanceof AppError) await recordFailure(deps, doc, answer, signal);
+    else if (answer) await commitRefresh(deps, doc, answer, signal);
+    if (answer) held.released(doc._id);
+    deps.journal.done(doc._id, doc.fence);
+  } catch (err) {
+    // The lease stays until its end, so that nobody takes the refresh token for unspent.
+    held.keep(doc._id);
+    deps.log.warn({ err, credentialId: doc._id }, 'a refresh could not be recorded');
+  }
+}
 
 /**
  * A provider that ends the whole grant on reuse must not see a spent refresh token. Ours may be spent when the worker
@@ -145,13 +164,7 @@ function judge(event: EventDoc, doc: CredentialDoc | undefined): AppError | null
   return new AppError(doc.lastError?.code ?? 'interrupted', { retryAfterMs: 2_000 });
 }
 
-/** What a dead process left: an answer is committed; what was only leased is free again; the rest the lease settles. */
-async function recoverAction(deps: WorkerDeps, action: OpenAction): Promise<void> {
-  if (action.stage === 'replied') return adoptGeneration(deps, action.id, generationSchema.parse(action.reply), NEVER);
-  if (action.stage === 'leased') {
-    // Nothing was sent, so nobody need ask whether the refresh token is spent.
-    await deps.database
-      .collection('credentials')
-      .updateOne({ _id: action.id, fence: action.fence }, { $set: { lease: null }, $inc: { fence: 1 } });
-  }
+/** What a dead process left: an answer that was not committed. */
+function recoverAction(deps: WorkerDeps, action: OpenAction): Promise<void> {
+  return adoptGeneration(deps, action.id, generationSchema.parse(action.reply), NEVER);
 }

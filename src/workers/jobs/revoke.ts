@@ -101,7 +101,7 @@ async function step(
       operations: [
         {
           in: 'credentials',
-          update: { _id: doc._id, tenantId: doc.tenantId, fence: doc.fence },
+          update: { _id: doc._id, tenantId: doc.tenantId, fence: doc.fence, state: doc.state },
           set: { $set: fields },
         },
       ],
