@@ -74,7 +74,7 @@ function buildRequest(call: ApiCall, token: string, quirks: CallerQuirks, client
 }
 
 /** The body as text, cut at a size that no honest answer reaches. */
-async function readBounded(response: Response): Promise<string> {
+export async function readBounded(response: Response): Promise<string> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of response.body ?? []) {

@@ -83,8 +83,8 @@ export type RotationDoc = {
   failures: number;
   /** How often the pending secret was not accepted. */
   rejections: number;
-  /** The pending secret is to be ended at the other side; why, and what then. */
-  discard: { code: ErrorCode; then: 'mint' | 'give_up' } | null;
+  /** The pending secret is to be ended at the other side; why, and what comes next. */
+  discard: { code: ErrorCode; next: 'mint' | 'give_up' } | null;
   startedAt: Date;
   retireAt: Date | null;
 };
