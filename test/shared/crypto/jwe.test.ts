@@ -1,3 +1,4 @@
+import { createCipheriv, createDecipheriv } from 'node:crypto';
 import { CompactEncrypt, compactDecrypt, decodeProtectedHeader } from 'jose';
 import { describe, expect, test } from 'vitest';
 import { openJwe, parseJwe, sealJwe } from '../../../src/shared/crypto/jwe.ts';
@@ -110,6 +111,20 @@ describe('only our own header is accepted, even when its maker holds the data ke
   test.each(['A256GCMKW', 'dir'])('alg %s', async (alg) => {
     const jwe = await joseSeal('x', { ...header, alg });
     expect(() => parseJwe(jwe)).toThrow(code('secret_unreadable'));
+  });
+
+  test('an IV of another length than 96 bits (RFC 7518 §5.3)', () => {
+    const [protectedPart, wrappedKey] = seal('x').split('.') as [string, string];
+    const unwrapper = createDecipheriv('id-aes256-wrap', key, Buffer.alloc(8, 0xa6));
+    const contentKey = Buffer.concat([unwrapper.update(wrappedKey, 'base64url'), unwrapper.final()]);
+    const withIv = (iv: Buffer) => {
+      const cipher = createCipheriv('aes-256-gcm', contentKey, iv).setAAD(Buffer.from(protectedPart));
+      const text = Buffer.concat([cipher.update('x'), cipher.final()]);
+      const parts = [iv, text, cipher.getAuthTag()].map((part) => part.toString('base64url'));
+      return [protectedPart, wrappedKey, ...parts].join('.');
+    };
+    expect(open(withIv(Buffer.alloc(12, 7)))).toBe('x');
+    expect(() => open(withIv(Buffer.alloc(16, 7)))).toThrow(code('secret_unreadable'));
   });
 
   test.each(['', '.', '....', 'a.b.c.d', 'a.b.c.d.e.f', `${Buffer.from('[]').toString('base64url')}.a.b.c.d`])(

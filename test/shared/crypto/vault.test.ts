@@ -2,7 +2,9 @@ import { createHmac } from 'node:crypto';
 import { compactDecrypt } from 'jose';
 import { describe, expect, test } from 'vitest';
 import type { DataKeyDoc } from '../../../src/shared/crypto/contract.ts';
+import { sealJwe } from '../../../src/shared/crypto/jwe.ts';
 import { makeLocalKeyProvider } from '../../../src/shared/crypto/key-providers/local.ts';
+import { systemRandom } from '../../../src/shared/random.ts';
 import { testDatabase } from '../../harness/servers.ts';
 import { code, probedKeyProvider, testVault } from './support.ts';
 
@@ -45,6 +47,19 @@ describe('what is sealed opens in its own place only', () => {
     for (const kid of ['ten_b:seal:1', 'ten_a:entry:1', 'ten_a:seal:01', 'ten_a:seal:1e0', 'ten_a:seal:NaN', '1', '']) {
       const altered = Buffer.from(JSON.stringify({ ...header, kid })).toString('base64url');
       await expect(vault.open([altered, ...rest].join('.'), context)).rejects.toEqual(code('secret_unreadable'));
+    }
+  });
+
+  test('nor under such a key id when its maker holds the data key', async () => {
+    const { provider, state } = probedKeyProvider();
+    const vault = testVault(database, { keyProvider: provider });
+    const place = { ...context, tenantId: 'ten_kid' };
+    await vault.seal('s3cret', place);
+    const forge = (kid: string) =>
+      sealJwe('forged', state.unwrapped[0]!, { kid, tid: 'ten_kid', oid: place.objectId, gen: 1 }, systemRandom);
+    expect(await vault.open(forge('ten_kid:seal:1'), place)).toBe('forged');
+    for (const kid of ['ten_kid:entry:1', 'ten_b:seal:1', 'ten_kid:seal:01', '1']) {
+      await expect(vault.open(forge(kid), place)).rejects.toEqual(code('secret_unreadable'));
     }
   });
 
