@@ -11,11 +11,14 @@ import { describeApi } from './openapi.ts';
 import { cutOff, sendProblem } from './problem.ts';
 import { makeReleaser } from './release.ts';
 import { refuseUnknownRoutes } from './route-table.ts';
+import { alertSourceRoutes } from './routes/alert-sources.ts';
+import { alertRoutes } from './routes/alerts.ts';
 import { auditRoutes } from './routes/audit.ts';
 import { authorizationRoutes } from './routes/authorizations.ts';
 import { credentialRoutes } from './routes/credentials.ts';
 import { eventRoutes } from './routes/events.ts';
 import { healthRoutes } from './routes/health.ts';
+import { incidentRoutes } from './routes/incidents.ts';
 import { oauthRoutes } from './routes/oauth.ts';
 import { principalRoutes } from './routes/principals.ts';
 import { tenantRoutes } from './routes/tenants.ts';
@@ -29,6 +32,9 @@ const ROUTES = [
   principalRoutes,
   tenantRoutes,
   healthRoutes,
+  alertRoutes,
+  alertSourceRoutes,
+  incidentRoutes,
 ];
 
 const MAX_BODY_BYTES = 256 * 1024;

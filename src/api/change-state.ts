@@ -39,7 +39,7 @@ export async function changeState(
             state: doc.state,
             ...(transition === 'restore' && { blocked: null }),
           },
-          set: effect(deps, doc, state),
+          set: stateUpdate(deps, doc, state),
         },
       ],
       entries: [
@@ -51,12 +51,15 @@ export async function changeState(
   throw new AppError('conflict', { detail: 'The credential keeps changing; try again.' });
 }
 
-/** A credential at rest is not due; a restored one is looked after at once, for its token may have ended meanwhile. */
-function effect({ clock }: Pick<Deps, 'clock'>, doc: CredentialDoc, state: CredentialDoc['state']) {
+/**
+ * The update that puts a credential into quarantine or ends it. At rest it is not due; a restored one is looked after at
+ * once, for its token may have ended meanwhile.
+ */
+export function stateUpdate({ clock }: Pick<Deps, 'clock'>, doc: CredentialDoc, state: CredentialDoc['state']) {
   const now = new Date(clock.now());
   const isDue = state === 'active' && doc.hasRefreshToken;
   return {
-    $set: { state, updatedAt: now, ...(isDue && { 'due.refresh': now }) },
+    $set: { state, updatedAt: now, ...(state === 'active' && { blocked: null }), ...(isDue && { 'due.refresh': now }) },
     ...(!isDue && { $unset: { 'due.refresh': 1 } }),
   };
 }
