@@ -13,7 +13,7 @@ export type Rotating = CredentialDoc & { rotation: RotationDoc };
 export type StepContext = {
   rotator: Rotator;
   /** Whether the lease is young enough to call the other side. */
-  isFresh(): boolean;
+  isFresh(id: string): boolean;
   signal: AbortSignal;
 };
 

@@ -37,7 +37,13 @@ export async function commitStep(
           in: 'credentials',
           update: own,
           set: {
-            $set: { ...set, updatedAt: new Date(deps.clock.now()), ...(dueAt && { 'due.rotate': dueAt }) },
+            $set: {
+              ...set,
+              updatedAt: new Date(deps.clock.now()),
+              ...(dueAt && { 'due.rotate': dueAt }),
+              // What a worker before us left open of this rotation is settled by its next step.
+              ...(doc.interrupted?.purpose === 'rotate' && { interrupted: null }),
+            },
             $unset: { ...unset, 'claimed.rotate': '', ...(!dueAt && { 'due.rotate': '' }) },
           },
         },

@@ -1,13 +1,13 @@
 /** The first step that costs something: a new secret is made, kept sealed, and only then used (promise 4). */
 import { z } from 'zod';
 import type { SealedValue } from '../shared/crypto/contract.ts';
-import { AppError, toAppError } from '../shared/errors.ts';
+import { AppError } from '../shared/errors.ts';
 import { contextOf, serialize } from '../shared/material.ts';
+import type { Change } from '../shared/store/commit.ts';
 import type { CredentialDoc, RotationDoc } from '../shared/store/documents.ts';
-import { RELEASED } from '../shared/store/lease.ts';
 import type { WorkerDeps } from './job.ts';
 import type { OpenAction } from './journal.ts';
-import { persist } from './persist.ts';
+import { again, keepInJournal, persist, whileUnavailable } from './persist.ts';
 import { makeCall, pendingOwner, type Rotating, type StepContext } from './rotation-call.ts';
 import { afterLease, commitStep, forgetPending, type StepRecord, stepEntry } from './rotation-commit.ts';
 
@@ -26,15 +26,22 @@ type Reply = z.infer<typeof replySchema>;
 export async function mint(deps: WorkerDeps, doc: Rotating, context: StepContext): Promise<CredentialDoc> {
   const { rotator, isFresh, signal } = context;
   const call = await makeCall(deps, doc, signal);
-  if (!isFresh()) throw new AppError('interrupted', { internal: 'the lease is too old to send under' });
+  if (!isFresh(doc._id)) throw new AppError('interrupted', { internal: 'the lease is too old to send under' });
   const atProvider = rotator.mintedBy === 'provider';
   if (atProvider) deps.journal.sent(doc._id, doc.fence);
   const minted = await rotator.mint(call);
-  const sealed = await deps.vault.seal(serialize(minted.material), contextOf(pendingOwner(doc), doc.rotation.attempt));
   const { id: rotationId, attempt } = doc.rotation;
+  const sealed = await whileUnavailable(deps, () =>
+    deps.vault.seal(serialize(minted.material), contextOf(pendingOwner(doc), attempt)),
+  );
   const reply = { rotationId, attempt, sealed, metadata: minted.metadata, expiresAt: minted.expiresAt };
-  if (atProvider) deps.journal.replied(doc._id, doc.fence, reply);
-  return commitStep(deps, doc, await mintedRecord(deps, doc, reply, signal), signal);
+  if (atProvider) keepInJournal(deps, doc, reply);
+  const record = await mintedRecord(deps, doc, reply, signal);
+  return commitStep(deps, doc, record, signal).catch(async (error) => {
+    // Whoever has the lease now would have another made; this one is there.
+    if (atProvider && error instanceof AppError && error.code === 'interrupted') await adopt(deps, doc._id, reply);
+    throw error;
+  });
 }
 
 async function mintedRecord(deps: WorkerDeps, doc: Rotating, reply: Reply, signal: AbortSignal): Promise<StepRecord> {
@@ -50,39 +57,33 @@ async function mintedRecord(deps: WorkerDeps, doc: Rotating, reply: Reply, signa
   return { set: { rotation }, dueAt: afterLease(deps), entry: { type: 'credential.rotation_minted' } };
 }
 
-/** Puts the sealed value where secrets live, however long it takes: what a provider gave is not lost while we run. */
-async function keep(deps: WorkerDeps, doc: Rotating, sealed: SealedValue, signal: AbortSignal) {
+/** Puts the sealed value where secrets live; what a provider gave is not lost while we run. */
+function keep(deps: WorkerDeps, doc: Rotating, sealed: SealedValue, signal: AbortSignal) {
   const context = contextOf(pendingOwner(doc), doc.rotation.attempt);
-  for (let pauseMs = 100; ; pauseMs = Math.min(pauseMs * 2, 2_000)) {
-    try {
-      await forgetPending(deps, doc, doc.rotation.attempt);
-      return (await deps.secrets.put([{ context, sealed }]))[0]!;
-    } catch (thrown) {
-      const error = toAppError(thrown);
-      if (error.code !== 'store_unavailable' || signal.aborted) throw error;
-      deps.log.warn({ code: error.code }, 'a new secret waits for the secret store');
-      await deps.clock.sleep(pauseMs, signal);
-    }
-  }
+  return again(deps, signal, async () => {
+    await forgetPending(deps, doc, doc.rotation.attempt);
+    return (await deps.secrets.put([{ context, sealed }]))[0]!;
+  });
 }
 
 const NEVER = new AbortController().signal;
 
 /** Commits a provider's answer that a dead process left in its journal, and has the rotation go on at once. */
-export async function adoptMinted(deps: WorkerDeps, action: OpenAction): Promise<void> {
-  const reply = replySchema.parse(action.reply);
+export function adoptMinted(deps: WorkerDeps, action: OpenAction): Promise<void> {
+  return adopt(deps, action.id, replySchema.parse(action.reply));
+}
+
+/** The fence is raised, so that whoever plans to mint under an older one cannot write. */
+async function adopt(deps: WorkerDeps, credentialId: string, reply: Reply): Promise<void> {
   const credentials = deps.database.collection('credentials');
   for (;;) {
-    const doc = await credentials.findOne({ _id: action.id });
+    const doc = await again(deps, NEVER, () => credentials.findOne({ _id: credentialId }));
     if (!doc?.rotation || !isAwaited(doc.rotation, reply)) return;
     const record = await mintedRecord(deps, doc as Rotating, reply, NEVER);
-    const set = { ...record.set, ...RELEASED, fence: doc.fence + 1, 'due.rotate': new Date(deps.clock.now()) };
+    const set = { ...record.set, lease: null, fence: doc.fence + 1, 'due.rotate': new Date(deps.clock.now()) };
     const entry = stepEntry(deps, doc, { ...record.entry, reason: 'recovered_from_journal' });
     const update = { _id: doc._id, tenantId: doc.tenantId, fence: doc.fence };
-    const change = {
-      operations: [{ in: 'credentials' as const, update, set: { $set: set } }],
-      entries: [entry],
-    };
+    const change: Change = { operations: [{ in: 'credentials', update, set: { $set: set } }], entries: [entry] };
     if ((await persist(deps, change, NEVER)) === 'committed') return;
   }
 }

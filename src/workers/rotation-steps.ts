@@ -7,7 +7,7 @@ import { newId } from '../shared/ids.ts';
 import { TRANSITIONS } from '../shared/lifecycle.ts';
 import { contextOf } from '../shared/material.ts';
 import type { CredentialDoc, EventDoc, RotationDoc } from '../shared/store/documents.ts';
-import { generationUpdate, makeGeneration } from './generation.ts';
+import { generationUpdate, makeGeneration, placeGeneration } from './generation.ts';
 import type { WorkerDeps } from './job.ts';
 import { makeCall, openPending, openPrevious, type Rotating, type StepContext } from './rotation-call.ts';
 import { afterLease, commitStep, DEFAULT_OVERLAP_MS, forgetPending, nextByPolicy } from './rotation-commit.ts';
@@ -108,7 +108,7 @@ async function apply(
   { rotator, isFresh, signal }: StepContext,
 ): Promise<CredentialDoc> {
   const [call, next] = [await makeCall(deps, doc, signal), await openPending(deps, doc)];
-  if (!isFresh()) throw new AppError('interrupted', { internal: 'the lease is too old to send under' });
+  if (!isFresh(doc._id)) throw new AppError('interrupted', { internal: 'the lease is too old to send under' });
   await rotator.apply(call, next);
   const set = { 'rotation.step': 'applied', 'rotation.failures': 0 };
   return commitStep(
@@ -135,7 +135,6 @@ async function verify(deps: WorkerDeps, doc: Rotating, { rotator, signal }: Step
 async function promote(deps: WorkerDeps, doc: Rotating, { signal }: StepContext): Promise<CredentialDoc> {
   const { rotation } = doc;
   const { material } = await openPending(deps, doc);
-  await forgetUncommitted(deps, doc);
   const next = await makeGeneration(deps, deps.providers.get(doc.service), doc, {
     material,
     tokenType: doc.tokenType,
@@ -144,6 +143,8 @@ async function promote(deps: WorkerDeps, doc: Rotating, { signal }: StepContext)
     scopes: null,
     metadata: rotation.metadata,
   });
+  await forgetUncommitted(deps, doc);
+  const placed = await placeGeneration(deps, doc, next);
   const retireAt = new Date(next.at + rotation.overlapMs);
   const promoted: RotationDoc = {
     ...rotation,
@@ -154,7 +155,7 @@ async function promote(deps: WorkerDeps, doc: Rotating, { signal }: StepContext)
     retireAt,
   };
   // No state here: a credential that was quarantined meanwhile has its new secret, and stays quarantined.
-  const { $set, $unset } = generationUpdate(next, { rotation: promoted });
+  const { $set, $unset } = generationUpdate(placed, { rotation: promoted });
   const detail = { generation: next.generation, oldGoodUntil: retireAt.toISOString() };
   const entry = { type: TRANSITIONS.rotate.entry, detail };
   const after = await commitStep(deps, doc, { set: $set, unset: $unset, dueAt: retireAt, entry }, signal);
@@ -175,7 +176,7 @@ async function retire(
   { rotator, isFresh, signal }: StepContext,
 ): Promise<CredentialDoc> {
   const [call, old] = [await makeCall(deps, doc, signal), await openPrevious(deps, doc)];
-  if (!isFresh()) throw new AppError('interrupted', { internal: 'the lease is too old to send under' });
+  if (!isFresh(doc._id)) throw new AppError('interrupted', { internal: 'the lease is too old to send under' });
   await rotator.retire(call, old);
   const { previous, generation } = doc.rotation;
   const entry = { type: 'credential.rotation_retired', detail: { generation } };
@@ -219,7 +220,7 @@ async function discard(
   { rotator, isFresh, signal }: StepContext,
 ): Promise<CredentialDoc> {
   const [call, pending] = [await makeCall(deps, doc, signal), await openPending(deps, doc)];
-  if (!isFresh()) throw new AppError('interrupted', { internal: 'the lease is too old to send under' });
+  if (!isFresh(doc._id)) throw new AppError('interrupted', { internal: 'the lease is too old to send under' });
   await rotator.retire(call, pending);
   const { attempt } = doc.rotation;
   const again = doc.rotation.discard?.next === 'mint';

@@ -6,7 +6,6 @@ import { AppError, toAppError } from '../../shared/errors.ts';
 import type { CredentialDoc, EventDoc } from '../../shared/store/documents.ts';
 import { openEvents } from '../events.ts';
 import { defineJob, type WorkerDeps } from '../job.ts';
-import type { OpenAction } from '../journal.ts';
 import { hold } from '../leases.ts';
 import { forEachLimited } from '../limit.ts';
 import type { Rotating, StepContext } from '../rotation-call.ts';
@@ -30,9 +29,8 @@ export const plugin = defineJob({
     const wanted = found.filter((doc) => isWanted(deps, doc, strictest(doc, events)));
     const refusals = new Map<string, AppError>();
     const ids = wanted.map((doc) => doc._id);
-    const held = await hold(deps, 'credentials', { ids, purpose: 'rotate' });
+    const held = await hold(deps, 'credentials', { ids, purpose: 'rotate', op: 'rotate', signal });
     try {
-      deps.journal.leased('rotate', held.docs);
       await forEachLimited(held.docs, LANES, async (doc) => {
         const task = { doc, event: strictest(doc, events), rotators, isFresh: held.isFresh, signal };
         const refusal = await rotateOne(deps, task);
@@ -46,7 +44,7 @@ export const plugin = defineJob({
     await settleRequests(deps, [...events, ...(await openEvents(deps, others))], refusals);
   },
 
-  recover: recoverAction,
+  recover: adoptMinted,
 });
 
 /** Judged before the lease, so that nothing is held in vain, and again under it. */
@@ -131,19 +129,5 @@ async function attempt(deps: WorkerDeps, task: Task & { doc: Rotating }, step: S
     const after = await recordFailure(deps, doc, error, signal);
     const ended = after.goesOn && after.doc.rotation?.discard?.next !== 'mint' && !doc.rotation.discard;
     return ended ? { ...after, refusal: givenUp(error.code) } : after;
-  }
-}
-
-/** What a dead process left: a new secret is committed; what was only leased is free again; the rest the lease settles. */
-async function recoverAction(deps: WorkerDeps, action: OpenAction): Promise<void> {
-  if (action.stage === 'replied') return adoptMinted(deps, action);
-  if (action.stage === 'leased') {
-    const now = new Date(deps.clock.now());
-    await deps.database
-      .collection('credentials')
-      .updateOne(
-        { _id: action.id, fence: action.fence },
-        { $set: { lease: null, 'due.rotate': now }, $inc: { fence: 1 } },
-      );
   }
 }
