@@ -21,7 +21,7 @@ const DEFAULTS = { maxAgeMs: 300_000, graceMs: 3_600_000, refreshMs: 30_000, ret
 
 const MAC = /^v([1-9]\d{0,8})\.([A-Za-z0-9_-]{43})$/;
 
-/** The vault over `data_keys` and a key provider. With the key cached nothing here waits: about 10 µs a value. */
+/** The vault over `data_keys` and a key provider. With the key cached nothing here waits: some 20 µs for 2 kB. */
 export function makeVault(options: VaultOptions): ManagedVault {
   const keyring = makeKeyring({ ...DEFAULTS, ...options });
   const { random } = options;
