@@ -119,8 +119,8 @@ function addHooks(app: App, { deps, auth, metrics }: Api): void {
 }
 
 /** Where this process itself listens: the configured address, with the port that it got. */
-function addressOf(app: App, config: Pick<Deps['config'], 'KEYTURN_HOST' | 'KEYTURN_PORT'>): string {
+function addressOf(app: App, { KEYTURN_HOST: host, KEYTURN_PORT: port }: Deps['config']): string {
   const address = app.server.address() as AddressInfo | null;
-  const host = config.KEYTURN_HOST.includes(':') ? `[${config.KEYTURN_HOST}]` : config.KEYTURN_HOST;
-  return `http://${host}:${address?.port ?? config.KEYTURN_PORT}`;
+  const shown = ['0.0.0.0', '::'].includes(host) ? 'localhost' : host.includes(':') ? `[${host}]` : host;
+  return `http://${shown}:${address?.port ?? port}`;
 }

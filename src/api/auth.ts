@@ -43,7 +43,7 @@ export function makeAuth(deps: Pick<Deps, 'clock' | 'database'>): Auth {
   return {
     authenticate: async ({ headers }) => {
       const principal = await find(hashKey(bearerOf(headers.authorization)));
-      if (!principal || principal.revokedAt || isOver(principal.expiresAt, deps.clock.now())) throw refused();
+      if (!principal || principal.revokedAt || isOver(principal, deps.clock.now())) throw refused();
       return principal;
     },
     forget: (keyHash) => void cache.delete(keyHash),
@@ -57,7 +57,8 @@ function bearerOf(header: string | undefined): string {
   return key;
 }
 
-function isOver(expiresAt: Date | null, now: number): boolean {
+/** Whether the time of a key has ended. */
+export function isOver({ expiresAt }: Pick<PrincipalDoc, 'expiresAt'>, now: number): boolean {
   return expiresAt !== null && expiresAt.getTime() <= now;
 }
 

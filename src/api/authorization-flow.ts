@@ -10,6 +10,7 @@ import { acceptEvents } from '../shared/intake.ts';
 import type { CallbackQuery } from '../shared/schemas/authorization.ts';
 import { toStoreError } from '../shared/store/commit.ts';
 import type { AuthorizationDoc, EventDoc, Origin } from '../shared/store/documents.ts';
+import { isOver } from './auth.ts';
 
 /** How long a person has for consent. Milliseconds. */
 export const FLOW_MS = 5 * 60_000;
@@ -94,8 +95,9 @@ export async function completeAuthorization(
   if (query.error !== undefined || !query.code) throw await refuse(deps, doc, origin, 'consent_denied');
   const principal = await deps.database
     .collection('principals')
-    .findOne({ _id: doc.principalId, tenantId: doc.tenantId, revokedAt: null });
-  if (!principal) throw await refuse(deps, doc, origin, 'state_invalid');
+    .findOne({ _id: doc.principalId, tenantId: doc.tenantId, revokedAt: null })
+    .catch(asStoreError);
+  if (!principal || isOver(principal, deps.clock.now())) throw await refuse(deps, doc, origin, 'state_invalid');
   const event = {
     specversion: '1.0',
     id: doc._id,
@@ -114,7 +116,10 @@ export async function completeAuthorization(
   const [receipt] = await acceptEvents(deps, { principal, origin, traceparent: answer.traceparent }, [event]);
   if (receipt?.status === 'rejected') throw await refuse(deps, doc, origin, receipt.problem.code);
   if (receipt?.status !== 'accepted') throw invalidState();
-  await markUsed(deps, doc, origin, { eventId: receipt.eventId });
+  // What was accepted goes on; without the mark a second answer is still a duplicate of this event.
+  await markUsed(deps, doc, origin, { eventId: receipt.eventId }).catch((err) =>
+    deps.log.warn({ err, eventId: receipt.eventId }, 'an authorization could not be marked as used'),
+  );
   return receipt.eventId;
 }
 
@@ -149,7 +154,7 @@ async function refuse(deps: FlowDeps, doc: AuthorizationDoc, origin: Origin, cod
 
 type Ending = { eventId: string } | { refusal: ErrorCode };
 
-/** A race that was lost is `state_invalid`; after an accepted event the mark is already implied by the event's id. */
+/** Throws `state_invalid` when another answer was faster. */
 async function markUsed(deps: FlowDeps, doc: AuthorizationDoc, origin: Origin, ending: Ending): Promise<void> {
   const { _id, tenantId } = doc;
   const eventId = 'eventId' in ending ? ending.eventId : null;

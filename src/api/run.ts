@@ -1,5 +1,6 @@
 import { systemClock } from '../shared/clock.ts';
 import type { Config } from '../shared/config.ts';
+import { AppError } from '../shared/errors.ts';
 import { makeLog } from '../shared/log.ts';
 import { makeMetrics, watchProcess } from '../shared/metrics.ts';
 import { openDeps } from '../shared/open-deps.ts';
@@ -28,7 +29,7 @@ export async function runApi(config: Config, stopping: AbortSignal, { showKey }:
     const key = await bootstrap(deps);
     if (key !== null) showKey(key);
     const app = await makeApp(deps, { metrics, stopping });
-    const address = await app.listen({ host: config.KEYTURN_HOST, port: config.KEYTURN_PORT });
+    const address = await listen(app, config);
     log.info({ address }, 'listening');
     await aborted(stopping);
     log.info('stopping');
@@ -37,6 +38,16 @@ export async function runApi(config: Config, stopping: AbortSignal, { showKey }:
     await deps.close();
   }
   log.info('stopped');
+}
+
+/** Throws `config_invalid` when the address cannot be had. */
+async function listen(app: App, { KEYTURN_HOST: host, KEYTURN_PORT: port }: Config): Promise<string> {
+  try {
+    return await app.listen({ host, port });
+  } catch (cause) {
+    const detail = `KEYTURN_HOST and KEYTURN_PORT: cannot listen on ${host}, port ${port} (${(cause as { code?: string }).code}).`;
+    throw new AppError('config_invalid', { cause, detail });
+  }
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

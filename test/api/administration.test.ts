@@ -60,7 +60,7 @@ describe('API keys', () => {
 });
 
 describe('tenants', () => {
-  test('a new tenant has an admin of its own, who sees nothing of ours and makes no tenants', async () => {
+  test('promise 10: a new tenant has an admin of its own, who sees nothing of ours and makes no tenants', async () => {
     const { key, tenantId } = await api.otherTenant();
     expect(tenantId).toMatch(/^ten_/);
     const { body } = await api.call('GET', '/v1/principals', { key });

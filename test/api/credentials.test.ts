@@ -8,7 +8,7 @@ const stored = (eventId: string) => api.deps.database.collection('events').findO
 const entriesOf = async (id: string) => (await api.call('GET', `/v1/audit?credentialId=${id}`)).body.items;
 
 describe('reading credentials', () => {
-  test('metadata holds no secret, no sealed value and no fingerprint', async () => {
+  test('promise 1: metadata holds no secret, no sealed value and no fingerprint', async () => {
     const doc = await api.seed({ token: 'tok-CANARY' });
     const { status, body, text } = await api.call('GET', `/v1/credentials/${doc._id}`);
     expect({ status, id: body.id, state: body.state }).toEqual({ status: 200, id: doc._id, state: 'active' });
@@ -56,7 +56,7 @@ describe('reading credentials', () => {
     expectProblem(await api.call('GET', '/v1/credentials', { key: blind }), 403, 'permission_denied');
   });
 
-  test("another tenant's credential looks like none, on every path", async () => {
+  test("promise 10: another tenant's credential looks like none, on every path", async () => {
     const doc = await api.seed();
     const { key } = await api.otherTenant();
     const paths = [
@@ -121,7 +121,7 @@ describe('asking for work on a credential', () => {
 });
 
 describe('quarantine', () => {
-  test('stops the release and the refresh at once, and a restore brings both back, each on the record', async () => {
+  test('promise 6: stops the release and the refresh at once, and a restore brings both back, each on the record', async () => {
     const { _id } = await api.seed();
     const body = { reason: 'odd traffic' };
     const quarantined = await api.call('POST', `/v1/credentials/${_id}/quarantine`, { body });

@@ -13,7 +13,7 @@ const sendBatch = (events: unknown, options: { key?: string } = {}) =>
   api.call('POST', '/v1/events', { headers: BATCH, ...options, body: JSON.stringify(events) });
 
 describe('taking events', () => {
-  test('a structured event is accepted, sealed and found again by its id', async () => {
+  test('promise 1, promise 2: a structured event is accepted, sealed and found again by its id', async () => {
     const event = importEvent();
     const { status, body } = await send(event);
     expect(status).toBe(202);
@@ -127,7 +127,7 @@ describe('refusing events', () => {
     expectProblem(await api.call('POST', '/v1/events', { headers: STRUCTURED, body }), 413, 'payload_too_large');
   });
 
-  test("another tenant's event is indistinguishable from one that does not exist", async () => {
+  test("promise 10: another tenant's event is indistinguishable from one that does not exist", async () => {
     const { body } = await send(importEvent());
     const { eventId } = body.results[0];
     const { key } = await api.otherTenant();

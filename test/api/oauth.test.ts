@@ -182,7 +182,7 @@ describe('what is refused at the beginning', () => {
     }
   });
 
-  test('state, verifier and cookie lie nowhere in the clear', async () => {
+  test('promise 1: state, verifier and cookie lie nowhere in the clear', async () => {
     const { state, startPath } = await begin();
     const cookie = cookieIn(await visit(startPath)).split('=')[1]!;
     const doc = JSON.stringify(await authorizations().findOne({ _id: hashOf(state) }));

@@ -24,6 +24,15 @@ describe('the API process', () => {
     for (const name of ['KEYTURN_PORT', 'KEYTURN_UNKNOWN', 'REDIS_URL']) expect(api.output()).toContain(name);
   });
 
+  test('says which address it cannot have', async () => {
+    const env = { ...testEnvironment(), ...ACME };
+    const first = await startApi(env);
+    const second = await startProcess('api', { ...env, KEYTURN_PORT: new URL(first.url).port });
+    expect(await second.exited).toBe(1);
+    expect(second.output()).toContain('KEYTURN_PORT: cannot listen on 127.0.0.1');
+    expect(await first.sigterm()).toBe(0);
+  });
+
   test('shows the first admin key once, outside the log, and never again', async () => {
     const env = { ...testEnvironment(), ...ACME };
     const first = await startApi(env);
@@ -57,7 +66,7 @@ describe('the API process', () => {
     await expect(fetch(`${api.url}/healthz`)).rejects.toThrow();
   });
 
-  test('sends one trace from the request to MongoDB, and no secret in it', async () => {
+  test('promise 1: sends one trace from the request to MongoDB, and no secret in it', async () => {
     const collector = await startOtlpCollector();
     onTestFinished(collector.stop);
     const env = { ...testEnvironment(), ...ACME, OTEL_EXPORTER_OTLP_ENDPOINT: collector.url };

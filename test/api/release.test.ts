@@ -28,7 +28,7 @@ const demanded = () =>
   until(async () => (await api.deps.hints.waiting('refresh')) > 0, { what: 'a hint for the refresh queue' });
 
 describe('the release of a token', () => {
-  test('hands out the token, not to be stored, with the access on the record first', async () => {
+  test('promise 6: hands out the token, not to be stored, with the access on the record first', async () => {
     const doc = await api.seed({ token: 'tok-good' });
     const answer = await release(doc._id);
     expect(answer.status).toBe(200);
@@ -93,13 +93,13 @@ describe('the refusal of a token', () => {
     expectProblem(await release(dead._id), 409, 'credential_blocked');
   });
 
-  test('a principal without the permission is refused, on the record', async () => {
+  test('promise 6: a principal without the permission is refused, on the record', async () => {
     const doc = await api.seed();
     expectProblem(await release(doc._id, await api.keyWith('acme:read', 'figma:*')), 403, 'permission_denied');
     expect(await accesses(doc._id)).toMatchObject([{ outcome: 'denied', reason: 'permission_denied' }]);
   });
 
-  test("another tenant's credential is indistinguishable from one that does not exist, in one grouped read too", async () => {
+  test("promise 10: another tenant's credential is indistinguishable from one that does not exist, in one grouped read too", async () => {
     const doc = await api.seed();
     const { key } = await api.otherTenant();
     const [ours, theirs, absent] = await Promise.all([
@@ -141,7 +141,7 @@ describe('the refusal of a token', () => {
     expectProblem(dead, 409, 'reauthorization_required');
   });
 
-  test('a sealed value of another credential does not open, and nothing of it is shown', async () => {
+  test('promise 1: a sealed value of another credential does not open, and nothing of it is shown', async () => {
     const victim = await api.seed({ token: 'CANARY-stolen' });
     const doc = await api.seed({ secret: victim.secret });
     expectProblem(await release(doc._id), 500, 'secret_unreadable');
