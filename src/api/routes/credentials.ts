@@ -46,6 +46,7 @@ const listQuery = pageQuery.extend({
 /** Calls that ask for work: they become an event, like everything that workers act on. */
 const REQUESTS = {
   refresh: 'credential.refresh.requested',
+  rotate: 'credential.rotation.requested',
   revoke: 'credential.revocation.requested',
 } as const satisfies Record<string, EventType>;
 

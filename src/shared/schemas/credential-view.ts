@@ -85,6 +85,9 @@ export const releaseSchema = z
     generation: z.number().int(),
     service: z.string(),
     subject: z.string(),
+    metadata: z
+      .record(z.string(), z.string())
+      .meta({ description: 'What goes with this very secret, e.g. the client id; it may change with a rotation' }),
   })
   .meta({ id: 'TokenRelease' });
 

@@ -94,7 +94,9 @@ async function step(
   const { state, entry } = transit(transition, doc.state);
   const at = new Date(deps.clock.now());
   const reason = typeof event.data.reason === 'string' ? event.data.reason : null;
-  const fields = { ...set, state, due: {}, claimed: {}, updatedAt: at, blocked: { reason: 'revocation', at } };
+  // A rotation under way is wound up: a secret that it made good at the other side must not outlive this.
+  const due = doc.rotation ? { rotate: at } : {};
+  const fields = { ...set, state, due, claimed: {}, updatedAt: at, blocked: { reason: 'revocation', at } };
   const outcome = await persist(
     deps,
     {
