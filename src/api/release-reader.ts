@@ -37,7 +37,7 @@ export type ReadCredential = (ref: CredentialRef) => Promise<Releasable>;
 
 /** Reads of many requests become one `$in`. */
 export function makeCredentialReader(deps: Pick<Deps, 'database'>): ReadCredential {
-  return makeBatcher<CredentialRef, Releasable>((refs) => readAll(deps, refs), { maxSize: 500, maxConcurrent: 4 }).run;
+  return makeBatcher<CredentialRef, Releasable>((refs) => readAll(deps, refs), { maxSize: 500, maxConcurrent: 2 }).run;
 }
 
 async function readAll({ database }: Pick<Deps, 'database'>, refs: CredentialRef[]): Promise<(Releasable | Error)[]> {

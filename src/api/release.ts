@@ -42,7 +42,7 @@ export function makeReleaser(deps: ReleaseDeps, metrics: Pick<Metrics, 'releases
   const demand = makeDemand(deps, read);
   const recorder = makeBatcher<Entry, null>((entries) => recordAll(deps, entries), {
     maxSize: 1_000,
-    maxConcurrent: 3,
+    maxConcurrent: 2,
   });
   const toucher = makeBatcher<CredentialRef, null>((refs) => touchAll(deps, refs), {
     maxSize: 1_000,

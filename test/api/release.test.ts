@@ -40,6 +40,7 @@ describe('the release of a token', () => {
       generation: 1,
       service: 'acme',
       subject: doc.subject,
+      metadata: doc.metadata,
     });
     expect(answer.headers).toMatchObject({ 'cache-control': 'no-store', etag: `"${doc._id}.1"` });
     expect(await accesses(doc._id)).toMatchObject([
