@@ -40,31 +40,7 @@ const DENIALS = ['permission_denied', 'credential_blocked', 'reauthorization_req
 export function makeReleaser(deps: ReleaseDeps, metrics: Pick<Metrics, 'releases'>): Releaser {
   const read = makeCredentialReader(deps);
   const demand = makeDemand(deps, read);
-  const recorder = makeBatcher<Entry, null>((entries) => recordAll(deps, entries), {
-    maxSize: 1_000,
-    maxConcurrent: 2,
-  });
-  const toucher = makeBatcher<CredentialRef, null>((refs) => touchAll(deps, refs), {
-    maxSize: 1_000,
-    maxConcurrent: 1,
-  });
-
-  const record = (doc: Releasable, actor: Entry['actor'], error?: AppError) =>
-    recorder.run(
-      makeEntry(deps, {
-        ...aboutCredential(doc),
-        type: 'credential.accessed',
-        actor,
-        outcome: error === undefined ? 'success' : DENIALS.includes(error.code) ? 'denied' : 'failure',
-        reason: error?.code ?? null,
-        detail: { generation: doc.generation },
-      }),
-    );
-
-  const touch = (doc: Releasable) => {
-    if (deps.clock.now() - (doc.lastReleasedAt?.getTime() ?? 0) < TOUCH_EVERY_MS) return;
-    toucher.run({ id: doc._id, tenantId: doc.tenantId }).catch((err) => deps.log.debug({ err }, 'lastReleasedAt'));
-  };
+  const { record, touch, idle } = makeRecord(deps);
 
   /** Opens a fresh secret and records the access; null when the token ended meanwhile. */
   const handOver = async (doc: Releasable, actor: Entry['actor']): Promise<TokenRelease | null> => {
@@ -87,22 +63,48 @@ export function makeReleaser(deps: ReleaseDeps, metrics: Pick<Metrics, 'releases
     throw new AppError('refresh_pending', { retryAfterMs: 1_000 });
   };
 
+  const release: Releaser['release'] = async (caller, id) => {
+    const doc = await read({ id, tenantId: caller.principal.tenantId });
+    try {
+      requirePermission(caller.principal, doc.service, 'release');
+      const released = await attempt(doc, caller);
+      metrics.releases.inc({ service: doc.service, outcome: 'released' });
+      return released;
+    } catch (thrown) {
+      const error = toAppError(thrown);
+      metrics.releases.inc({ service: doc.service, outcome: error.code });
+      if (error.code !== 'store_unavailable') await record(doc, caller.actor, error);
+      throw error;
+    }
+  };
+
+  return { release, idle };
+}
+
+/** What is written about releases: the entry, durable when `record` resolves, and the time of the last one, when it suits. */
+function makeRecord(deps: ReleaseDeps) {
+  const entries = makeBatcher<Entry, null>((group) => recordAll(deps, group), { maxSize: 1_000, maxConcurrent: 2 });
+  const times = makeBatcher<CredentialRef, null>((group) => touchAll(deps, group), {
+    maxSize: 1_000,
+    maxConcurrent: 1,
+  });
   return {
-    release: async (caller, id) => {
-      const doc = await read({ id, tenantId: caller.principal.tenantId });
-      try {
-        requirePermission(caller.principal, doc.service, 'release');
-        const release = await attempt(doc, caller);
-        metrics.releases.inc({ service: doc.service, outcome: 'released' });
-        return release;
-      } catch (thrown) {
-        const error = toAppError(thrown);
-        metrics.releases.inc({ service: doc.service, outcome: error.code });
-        if (error.code !== 'store_unavailable') await record(doc, caller.actor, error);
-        throw error;
-      }
+    record: (doc: Releasable, actor: Entry['actor'], error?: AppError) =>
+      entries.run(
+        makeEntry(deps, {
+          ...aboutCredential(doc),
+          type: 'credential.accessed',
+          actor,
+          outcome: error === undefined ? 'success' : DENIALS.includes(error.code) ? 'denied' : 'failure',
+          reason: error?.code ?? null,
+          detail: { generation: doc.generation },
+        }),
+      ),
+    touch: (doc: Releasable) => {
+      if (deps.clock.now() - (doc.lastReleasedAt?.getTime() ?? 0) < TOUCH_EVERY_MS) return;
+      times.run({ id: doc._id, tenantId: doc.tenantId }).catch((err) => deps.log.debug({ err }, 'lastReleasedAt'));
     },
-    idle: async () => void (await Promise.all([recorder.idle(), toucher.idle()])),
+    idle: async () => void (await Promise.all([entries.idle(), times.idle()])),
   };
 }
 

@@ -1,8 +1,10 @@
+import type { z } from 'zod';
 import { makeEntry } from '../../shared/audit.ts';
+import type { Deps } from '../../shared/deps.ts';
 import { AppError } from '../../shared/errors.ts';
 import { requirePermission } from '../../shared/permissions.ts';
 import { authorizationSchema, newAuthorizationSchema } from '../../shared/schemas/authorization.ts';
-import type { AuthorizationDoc } from '../../shared/store/documents.ts';
+import type { AuthorizationDoc, PrincipalDoc } from '../../shared/store/documents.ts';
 import { FLOW_MS, hashOf } from '../authorization-flow.ts';
 import { type Api, type App, actorOf, callerOf } from '../context.ts';
 import { refusals } from '../problem.ts';
@@ -23,7 +25,7 @@ export function authorizationRoutes(app: App, api: Api): void {
     },
     async (request, reply) => {
       const principal = callerOf(request);
-      const { service, subject, redirectUri, scopes, resource } = request.body;
+      const { service, subject } = request.body;
       requirePermission(principal, service, 'connect');
       const provider = deps.providers.get(service);
       if (!provider.authorizationUrl) {
@@ -31,28 +33,7 @@ export function authorizationRoutes(app: App, api: Api): void {
           detail: `${provider.displayName} has no authorization by a person; send credential.import.requested.`,
         });
       }
-      const state = deps.random.bytes(32).toString('base64url');
-      const _id = hashOf(state);
-      const owner = { tenantId: principal.tenantId, objectId: _id, generation: 1 };
-      const sealed = await deps.vault.seal(deps.random.bytes(32).toString('base64url'), owner);
-      const now = deps.clock.now();
-      const authorization: AuthorizationDoc = {
-        _id,
-        tenantId: principal.tenantId,
-        principalId: principal._id,
-        service,
-        subject,
-        scopes: scopes ?? [...provider.defaultScopes],
-        resource: resource ?? null,
-        returnTo: redirectUri ?? null,
-        // Short-lived, so always beside the document, whatever store keeps credentials.
-        codeVerifier: { store: 'mongodb', ...sealed },
-        browserHash: null,
-        usedAt: null,
-        eventId: null,
-        createdAt: new Date(now),
-        expiresAt: new Date(now + FLOW_MS),
-      };
+      const { state, authorization } = await draft(deps, principal, request.body, provider.defaultScopes);
       const { tenantId } = principal;
       const happening = { tenantId, type: 'authorization.requested', actor: actorOf(request), service, subject };
       await deps.commit({
@@ -67,4 +48,39 @@ export function authorizationRoutes(app: App, api: Api): void {
       };
     },
   );
+}
+
+type Wanted = z.infer<typeof newAuthorizationSchema>;
+
+/** A new flow and its state, of which only the hash is kept. */
+async function draft(
+  { clock, random, vault }: Pick<Deps, 'clock' | 'random' | 'vault'>,
+  principal: PrincipalDoc,
+  { service, subject, scopes, resource, redirectUri }: Wanted,
+  defaultScopes: readonly string[],
+): Promise<{ state: string; authorization: AuthorizationDoc }> {
+  const state = random.bytes(32).toString('base64url');
+  const _id = hashOf(state);
+  const { tenantId } = principal;
+  const owner = { tenantId, objectId: _id, generation: 1 };
+  const sealed = await vault.seal(random.bytes(32).toString('base64url'), owner);
+  const now = clock.now();
+  const authorization: AuthorizationDoc = {
+    _id,
+    tenantId,
+    principalId: principal._id,
+    service,
+    subject,
+    scopes: scopes ?? [...defaultScopes],
+    resource: resource ?? null,
+    returnTo: redirectUri ?? null,
+    // Short-lived, so always beside the document, whatever store keeps credentials.
+    codeVerifier: { store: 'mongodb', ...sealed },
+    browserHash: null,
+    usedAt: null,
+    eventId: null,
+    createdAt: new Date(now),
+    expiresAt: new Date(now + FLOW_MS),
+  };
+  return { state, authorization };
 }

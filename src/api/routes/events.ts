@@ -30,7 +30,13 @@ export function senderOf(request: FastifyRequest): Sender {
 
 /** `POST /v1/events`, `GET /v1/events/{id}`. */
 export function eventRoutes(app: App, api: Api): void {
-  const tags = ['events'];
+  sendRoute(app, api);
+  progressRoute(app, api);
+}
+
+const tags = ['events'];
+
+function sendRoute(app: App, api: Api): void {
   app.post(
     '/v1/events',
     {
@@ -61,7 +67,9 @@ export function eventRoutes(app: App, api: Api): void {
       return { results: receipts.map(viewReceipt) };
     },
   );
+}
 
+function progressRoute(app: App, api: Api): void {
   app.get(
     '/v1/events/:id',
     {

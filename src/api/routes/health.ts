@@ -6,18 +6,24 @@ const CHECK_MS = 2_000;
 
 const readySchema = z.object({ status: z.enum(['ready', 'not_ready']), checks: z.record(z.string(), z.boolean()) });
 
-/** `/healthz`: the process lives. `/readyz`: it can serve. `/metrics`: Prometheus. All open to anyone. */
-export function healthRoutes(app: App, { deps, metrics, stopping }: Api): void {
-  const config = { open: true } as const;
-  const tags = ['operation'];
-  const alive = z.object({ status: z.literal('ok') });
+const config = { open: true } as const;
+const tags = ['operation'];
 
+/** `/healthz`: the process lives. `/readyz`: it can serve. `/metrics`: Prometheus. All open to anyone. */
+export function healthRoutes(app: App, api: Api): void {
+  const alive = z.object({ status: z.literal('ok') });
   app.get(
     '/healthz',
     { config, exposeHeadRoute: true, schema: { tags, summary: 'The process lives', response: { 200: alive } } },
     async () => ({ status: 'ok' as const }),
   );
+  app.get('/metrics', { config, schema: { tags, summary: 'Metrics for Prometheus' } }, async (_, reply) =>
+    reply.type(api.metrics.registry.contentType).send(await api.metrics.registry.metrics()),
+  );
+  readyRoute(app, api);
+}
 
+function readyRoute(app: App, { deps, stopping }: Api): void {
   const checks: Record<string, () => Promise<unknown>> = {
     mongodb: () => deps.database.db.command({ ping: 1 }),
     redis: () => deps.hints.ping(),
@@ -26,36 +32,26 @@ export function healthRoutes(app: App, { deps, metrics, stopping }: Api): void {
     secrets: () => deps.secrets.health(),
     running: async () => stopping.throwIfAborted(),
   };
+  const response = { 200: readySchema, 503: readySchema };
+  app.get('/readyz', { config, schema: { tags, summary: 'The process can serve', response } }, async (_, reply) => {
+    const names = Object.keys(checks);
+    const passed = await Promise.all(names.map((name) => passes(deps, checks[name]!)));
+    const ready = passed.every(Boolean);
+    reply.code(ready ? 200 : 503);
+    return {
+      status: ready ? ('ready' as const) : ('not_ready' as const),
+      checks: Object.fromEntries(names.map((name, index) => [name, passed[index]!])),
+    };
+  });
+}
 
-  app.get(
-    '/readyz',
-    {
-      config,
-      schema: { tags, summary: 'The process can serve', response: { 200: readySchema, 503: readySchema } },
-    },
-    async (_, reply) => {
-      const names = Object.keys(checks);
-      const passed = await Promise.all(names.map((name) => passes(checks[name]!)));
-      const ready = passed.every(Boolean);
-      reply.code(ready ? 200 : 503);
-      return {
-        status: ready ? ('ready' as const) : ('not_ready' as const),
-        checks: Object.fromEntries(names.map((name, index) => [name, passed[index]!])),
-      };
-    },
+/** A check that does not answer in time has failed. */
+async function passes({ clock }: Pick<Api['deps'], 'clock'>, check: () => Promise<unknown>): Promise<boolean> {
+  const ended = new AbortController();
+  const late = clock.sleep(CHECK_MS, ended.signal).then(() => false);
+  const verdict = check().then(
+    () => true,
+    () => false,
   );
-
-  app.get('/metrics', { config, schema: { tags, summary: 'Metrics for Prometheus' } }, async (_, reply) =>
-    reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()),
-  );
-
-  async function passes(check: () => Promise<unknown>): Promise<boolean> {
-    const ended = new AbortController();
-    const late = deps.clock.sleep(CHECK_MS, ended.signal).then(() => false);
-    const verdict = check().then(
-      () => true,
-      () => false,
-    );
-    return Promise.race([verdict, late]).finally(() => ended.abort());
-  }
+  return Promise.race([verdict, late]).finally(() => ended.abort());
 }

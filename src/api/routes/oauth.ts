@@ -1,6 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import type { AppError } from '../../shared/errors.ts';
 import { callbackQuery } from '../../shared/schemas/authorization.ts';
 import type { AuthorizationDoc } from '../../shared/store/documents.ts';
 import {
@@ -17,14 +16,18 @@ import { type Outcome, outcomeOfError, outcomeOfEvent, PAGE_HEADERS, renderOutco
 import { toHttpError } from '../problem.ts';
 import { currentTraceparent } from '../traceparent.ts';
 
+const tags = ['authorizations'];
+const page = { description: 'A page that says how it went', content: { 'text/html': { schema: z.string() } } };
+const redirect = z.null().meta({ description: 'On to the provider or back to the app' });
+
 /** The person's way: `GET /v1/oauth/start/{state}` out to the provider, `GET /v1/oauth/callback` back. */
 export function oauthRoutes(app: App, api: Api): void {
-  const { deps } = api;
-  const tags = ['authorizations'];
-  const redirectUri = () => `${api.publicUrl()}/v1/oauth/callback`;
-  const page = { description: 'A page that says how it went', content: { 'text/html': { schema: z.string() } } };
-  const redirect = z.null().meta({ description: 'On to the provider or back to the app' });
+  startRoute(app, api);
+  callbackRoute(app, api);
+}
 
+function startRoute(app: App, api: Api): void {
+  const { deps } = api;
   app.get(
     '/v1/oauth/start/:state',
     {
@@ -44,13 +47,16 @@ export function oauthRoutes(app: App, api: Api): void {
         const cookie = request.cookies[flow.name] ?? deps.random.bytes(32).toString('base64url');
         await bindBrowser(deps, doc, cookie);
         reply.setCookie(flow.name, cookie, { ...flow.options, maxAge: FLOW_MS / 1000 });
-        return reply.redirect(await providerUrl(deps, doc, { state, redirectUri: redirectUri() }), 302);
+        return reply.redirect(await providerUrl(deps, doc, { state, redirectUri: redirectUri(api) }), 302);
       } catch (error) {
-        return sendPage(reply, failed(request, error));
+        return sendPage(reply, failed(api, request, error));
       }
     },
   );
+}
 
+function callbackRoute(app: App, api: Api): void {
+  const { deps } = api;
   app.get(
     '/v1/oauth/callback',
     {
@@ -70,21 +76,25 @@ export function oauthRoutes(app: App, api: Api): void {
         assertBrowser(found, request.cookies[flow.name]);
         doc = found;
         reply.clearCookie(flow.name, flow.options);
-        const answer = { query: request.query, redirectUri: redirectUri(), origin: originOf(request) };
+        const answer = { query: request.query, redirectUri: redirectUri(api), origin: originOf(request) };
         const eventId = await completeAuthorization(deps, doc, { ...answer, traceparent: currentTraceparent() });
         const event = await awaitEvent(deps, { _id: eventId, tenantId: doc.tenantId }, api.stopping);
         return goBack(reply, doc, outcomeOfEvent(event));
       } catch (error) {
-        return goBack(reply, doc, failed(request, error));
+        return goBack(reply, doc, failed(api, request, error));
       }
     },
   );
+}
 
-  function failed(request: FastifyRequest, thrown: unknown): Outcome {
-    const error: AppError = toHttpError(thrown);
-    if (error.status >= 500) deps.log.error({ err: error, requestId: request.id }, 'authorization failed');
-    return outcomeOfError(error);
-  }
+function redirectUri(api: Api): string {
+  return `${api.publicUrl()}/v1/oauth/callback`;
+}
+
+function failed({ deps }: Api, request: FastifyRequest, thrown: unknown): Outcome {
+  const error = toHttpError(thrown);
+  if (error.status >= 500) deps.log.error({ err: error, requestId: request.id }, 'authorization failed');
+  return outcomeOfError(error);
 }
 
 /** Nobody is redirected on the word of a state that does not hold: `doc` is null until state and browser are checked. */
