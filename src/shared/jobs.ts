@@ -35,8 +35,8 @@ export const JOBS = {
   revoke: { payload: 'work', concurrency: 8, about: 'revokes at the provider and destroys' },
   detect: { payload: 'signals', concurrency: 4, about: 'turns signals into findings and incidents' },
   respond: { payload: 'ids', concurrency: 8, about: 'contains incidents' },
-  audit: { payload: 'tenant', concurrency: 2, about: 'chains entries and publishes checkpoints' },
-  deliver: { payload: 'ids', concurrency: 32, about: 'tells subscribers' },
+  audit: { payload: 'tenant', concurrency: 4, about: 'chains entries and publishes checkpoints' },
+  deliver: { payload: 'ids', concurrency: 512, about: 'tells subscribers' },
 } as const satisfies Record<string, JobRow>;
 
 export type JobName = keyof typeof JOBS;

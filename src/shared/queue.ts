@@ -26,7 +26,7 @@ export function partitionOf(settings: QueueSettings, name: JobName, partition: n
 }
 
 /** The connection of whoever adds jobs: fails fast while Redis is away, rather than holding a request. */
-const PRODUCER: RedisOptions = {
+export const PRODUCER: RedisOptions = {
   enableOfflineQueue: false,
   maxRetriesPerRequest: 1,
   commandTimeout: 3_000,

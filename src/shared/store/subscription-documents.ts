@@ -34,6 +34,8 @@ export type SubscriptionDoc = Leased & {
   /** Attempts that failed in a row; 0 after a success. From `OPEN_AFTER` on only one is tried at a time. */
   failures: number;
   lastError: { reason: string; status: number | null; at: Date } | null;
+  /** The consumer is left alone until then; null: it takes what comes. */
+  notBefore: Date | null;
   /** How often it was asked to tell entries again; makes what it then tells distinct where that matters. */
   replays: number;
   createdAt: Date;

@@ -1,0 +1,81 @@
+/** What a lane writes: how each delivery stands, and how far the subscription has come. */
+import type { Document } from 'mongodb';
+import type { Verdict } from '../shared/sink.ts';
+import type { DeliveryDoc, SubscriptionDoc } from '../shared/store/subscription-documents.ts';
+import type { WorkerDeps } from './job.ts';
+import type { Task } from './lane-work.ts';
+import { pauseAfter } from './retry-schedule.ts';
+
+export type Settled = { task: Task; verdict: Exclude<Verdict, { kind: 'interrupted' }> };
+
+type RecordDeps = Pick<WorkerDeps, 'database' | 'clock' | 'random'>;
+
+/** The record of a success is kept for so long. */
+const KEEP_MS = 7 * 24 * 3600_000;
+
+/** The id of the delivery of one entry to one subscription: the same whoever attempts it. */
+export function deliveryId(subscriptionId: string, seq: number): string {
+  return `${subscriptionId.replace(/^sub_/, 'dlv_')}_${seq}`;
+}
+
+/** Records the outcomes of attempts. Before the cursor passes them: a failure that is not on record would be lost. */
+export async function recordDeliveries(deps: RecordDeps, sub: SubscriptionDoc, settled: Settled[]): Promise<void> {
+  if (settled.length === 0) return;
+  const writes = settled.map(({ task, verdict }) => {
+    const _id = deliveryId(sub._id, task.entry.seq);
+    const { set, unset } = outcomeOf(deps, task, verdict);
+    const first = { tenantId: sub.tenantId, subscriptionId: sub._id, seq: task.entry.seq };
+    const update = {
+      $set: { ...set, entryId: task.entry._id, type: task.entry.type },
+      $unset: unset,
+      $setOnInsert: first,
+    };
+    return { updateOne: { filter: { _id }, update, upsert: true } };
+  });
+  await deps.database.collection('deliveries').bulkWrite(writes as never, { ordered: false });
+}
+
+function outcomeOf(deps: RecordDeps, { delivery }: Task, verdict: Settled['verdict']) {
+  const now = deps.clock.now();
+  const at = new Date(now);
+  const attempts = (delivery?.attempts ?? 0) + 1;
+  const base = { attempts, firstAttemptAt: delivery?.firstAttemptAt ?? at, lastAttemptAt: at };
+  if (verdict.kind === 'delivered') {
+    const set = { ...base, status: 'delivered', lastError: null, expireAt: new Date(now + KEEP_MS) };
+    return { set, unset: { nextAttemptAt: '' } };
+  }
+  const lastError = { reason: verdict.reason, status: verdict.status ?? null };
+  const wish = verdict.kind === 'retry' ? verdict.retryAfterMs : undefined;
+  const pause = verdict.kind === 'refuse' ? null : pauseAfter(attempts, wish, deps.random.fraction());
+  if (pause === null) {
+    return { set: { ...base, status: 'parked', lastError }, unset: { nextAttemptAt: '', expireAt: '' } };
+  }
+  const set = { ...base, status: 'retrying', lastError, nextAttemptAt: new Date(now + pause) };
+  return { set, unset: { expireAt: '' } };
+}
+
+/** When the earliest retry of a subscription is due; null when there is none. */
+export async function nextRetryAt(deps: RecordDeps, sub: SubscriptionDoc): Promise<Date | null> {
+  const first = await deps.database
+    .collection('deliveries')
+    .findOne(
+      { tenantId: sub.tenantId, subscriptionId: sub._id, nextAttemptAt: { $exists: true } },
+      { sort: { nextAttemptAt: 1 }, projection: { nextAttemptAt: 1 } },
+    );
+  return (first as Pick<DeliveryDoc, 'nextAttemptAt'> | null)?.nextAttemptAt ?? null;
+}
+
+/** Writes fields of a subscription that this lane still holds; null when it does not, or its cursor was moved. */
+export async function saveLane(
+  deps: RecordDeps,
+  sub: SubscriptionDoc,
+  fields: Document,
+): Promise<SubscriptionDoc | null> {
+  return deps.database
+    .collection('subscriptions')
+    .findOneAndUpdate(
+      { _id: sub._id, tenantId: sub.tenantId, fence: sub.fence, cursor: sub.cursor, state: 'active' },
+      [{ $set: fields }],
+      { returnDocument: 'after' },
+    );
+}
