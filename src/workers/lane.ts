@@ -14,7 +14,7 @@ import type { WorkerDeps } from './job.ts';
 import { nextRetryAt, recordDeliveries, type Settled, saveLane } from './lane-record.ts';
 import { nextWork, type Task, type Work } from './lane-work.ts';
 import { hold } from './leases.ts';
-import { forEachLimited } from './limit.ts';
+import { makePlaces } from './limit.ts';
 import { coolOff, OPEN_AFTER } from './retry-schedule.ts';
 
 /** What the lanes of one process share. */
@@ -139,7 +139,8 @@ async function tell(lane: Lane, sub: SubscriptionDoc, tasks: Task[]): Promise<To
   const { deps, plugin, signal } = lane;
   const told: Told = { settled: [], failures: sub.failures, lastError: sub.lastError, pauseMs: 0, disabled: null };
   let stopped = false;
-  await forEachLimited(chunk(tasks, plugin.batchSize), plugin.concurrency, async (group) => {
+  const places = makePlaces(plugin.concurrency);
+  const tellGroup = async (group: Task[]) => {
     if (stopped || signal.aborted) return;
     const verdict = await attempt(lane, group);
     if (verdict.kind === 'interrupted') return;
@@ -156,7 +157,9 @@ async function tell(lane: Lane, sub: SubscriptionDoc, tasks: Task[]): Promise<To
       told.pauseMs = Math.max(told.pauseMs, verdict.retryAfterMs ?? 0);
     }
     stopped ||= told.disabled !== null || told.pauseMs > 0 || told.failures >= OPEN_AFTER;
-  });
+  };
+  // First come, first served: what was started is always a beginning of the list.
+  await Promise.all(chunk(tasks, plugin.batchSize).map((group) => places.take(() => tellGroup(group))));
   return told;
 }
 
