@@ -14,6 +14,7 @@ import { refuseUnknownRoutes } from './route-table.ts';
 import { alertSourceRoutes } from './routes/alert-sources.ts';
 import { alertRoutes } from './routes/alerts.ts';
 import { auditRoutes } from './routes/audit.ts';
+import { auditEvidenceRoutes } from './routes/audit-evidence.ts';
 import { authorizationRoutes } from './routes/authorizations.ts';
 import { credentialRoutes } from './routes/credentials.ts';
 import { eventRoutes } from './routes/events.ts';
@@ -21,6 +22,7 @@ import { healthRoutes } from './routes/health.ts';
 import { incidentRoutes } from './routes/incidents.ts';
 import { oauthRoutes } from './routes/oauth.ts';
 import { principalRoutes } from './routes/principals.ts';
+import { subscriptionRoutes } from './routes/subscriptions.ts';
 import { tenantRoutes } from './routes/tenants.ts';
 
 const ROUTES = [
@@ -35,6 +37,8 @@ const ROUTES = [
   alertRoutes,
   alertSourceRoutes,
   incidentRoutes,
+  auditEvidenceRoutes,
+  subscriptionRoutes,
 ];
 
 const MAX_BODY_BYTES = 256 * 1024;
