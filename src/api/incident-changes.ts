@@ -27,7 +27,7 @@ export async function acknowledge(deps: ChangeDeps, call: IncidentCall, proceed:
     const resumed = {
       status: 'open' as const,
       waitingFor: null,
-      approved: true,
+      approved: [...incident.approved, ...(incident.waitingFor ? [incident.waitingFor] : [])],
       confidence: 'confirmed' as const,
       dueAt: at,
     };

@@ -75,8 +75,8 @@ export type IncidentDoc = {
   alert: { id: string; source: string; kind: string | null; url: string | null } | null;
   steps: StepDoc[];
   waitingFor: WaitReason | null;
-  /** A person let it go on past the cap, or on a suspicion. */
-  approved: boolean;
+  /** What it waited for and a person let it go on past. */
+  approved: WaitReason[];
   /** Adds one with every write: a write names the one that it read. */
   version: number;
   /** Failures of the present step in a row. */

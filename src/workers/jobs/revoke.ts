@@ -5,13 +5,13 @@
 import { aboutCredential, makeEntry } from '../../shared/audit.ts';
 import { AppError, toAppError } from '../../shared/errors.ts';
 import { allows, type Transition, transit } from '../../shared/lifecycle.ts';
-import { contextOf, openMaterial } from '../../shared/material.ts';
-import type { Provider } from '../../shared/providers/contract.ts';
+import { contextOf } from '../../shared/material.ts';
 import type { CredentialDoc, EventDoc } from '../../shared/store/documents.ts';
 import { openEvents, settleEvents } from '../events.ts';
 import { defineJob, type WorkerDeps } from '../job.ts';
 import { hold } from '../leases.ts';
 import { persist } from '../persist.ts';
+import { revokeAtProvider, verdictOf } from '../provider-revocation.ts';
 
 export const plugin = defineJob({
   name: 'revoke',
@@ -38,7 +38,8 @@ async function revokeFor(deps: WorkerDeps, event: EventDoc, signal: AbortSignal)
     if (!doc) throw await absent(deps, event);
     if (allows('quarantine', doc.state)) doc = await step(deps, { doc, event, transition: 'quarantine', signal });
     if (doc.state !== 'revoked' && doc.state !== 'destroyed') {
-      const detail = await tellProvider(deps, doc, signal);
+      const told = await revokeAtProvider(deps, doc, signal);
+      const detail = { provider: told, ...(told === 'revoked' && { verdict: await verdictOf(deps, doc, signal) }) };
       doc = await step(deps, { doc, event, transition: 'revoke', detail, signal });
     }
     if (event.data.destroy === true && doc.state !== 'destroyed') await destroy(deps, doc, event, signal);
@@ -52,28 +53,6 @@ async function absent(deps: WorkerDeps, event: EventDoc): Promise<AppError> {
     .collection('credentials')
     .findOne({ _id: event.credentialId as string, tenantId: event.tenantId }, { projection: { _id: 1 } });
   return new AppError(found ? 'interrupted' : 'not_found', { retryAfterMs: 500 });
-}
-
-/** What the provider was told and what it says afterwards: its 200 is no proof (RFC 7009 §2.2). */
-async function tellProvider(
-  deps: WorkerDeps,
-  doc: CredentialDoc,
-  signal: AbortSignal,
-): Promise<Record<string, string>> {
-  const provider = deps.providers.get(doc.service);
-  if (!doc.secret) return { provider: 'nothing_to_revoke' };
-  const material = await openMaterial(deps, doc);
-  if (!provider.revoke) return { provider: 'unsupported' };
-  await provider.revoke(material, { signal });
-  return { provider: 'revoked', verdict: await verdictOf(provider, material, signal) };
-}
-
-async function verdictOf(
-  provider: Provider,
-  material: Parameters<NonNullable<Provider['probe']>>[0],
-  signal: AbortSignal,
-) {
-  return (await provider.probe?.(material, { signal }).catch(() => 'unknown' as const)) ?? 'unknown';
 }
 
 type Step = {
