@@ -1,12 +1,15 @@
 import type { Deps } from '../shared/deps.ts';
 import type { JobName, JobPayload } from '../shared/jobs.ts';
 import type { Journal, OpenAction } from './journal.ts';
+import type { Places } from './limit.ts';
 
 /** What a processor is given beside its payload. */
 export type WorkerDeps = Deps & {
   journal: Journal;
   /** Unique to this process; the beginning of every lease holder's name. */
   workerId: string;
+  /** Places that this process has at a provider: its jobs, side by side, stay within what the provider allows. */
+  placesAt(service: string): Places;
 };
 
 /**

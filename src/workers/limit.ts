@@ -1,8 +1,30 @@
-/** Calls `work` on every item, at most `limit` at once. Never rejects: `work` settles its own errors. */
-export async function forEachLimited<T>(items: T[], limit: number, work: (item: T) => Promise<void>): Promise<void> {
-  const queue = items.values();
-  const lane = async () => {
-    for (const item of queue) await work(item);
+/** Places at something that takes only so many at once. Whoever finds none waits in line. */
+export type Places = { take<T>(work: () => Promise<T>): Promise<T> };
+
+export function makePlaces(count: number): Places {
+  let free = count;
+  const line: (() => void)[] = [];
+  return {
+    take: async (work) => {
+      if (free === 0) await new Promise<void>((go) => line.push(go));
+      else free -= 1;
+      try {
+        return await work();
+      } finally {
+        const next = line.shift();
+        if (next) next();
+        else free += 1;
+      }
+    },
   };
-  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, lane));
+}
+
+/** Calls `work` on every item, at most `limit` at once. Rejects with the first error, after which no more are begun by its lane. */
+export async function forEachLimited<T>(
+  items: readonly T[],
+  limit: number,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  const places = makePlaces(limit);
+  await Promise.all(items.map((item) => places.take(() => work(item))));
 }

@@ -6,6 +6,7 @@ import { AppError, toAppError } from '../shared/errors.ts';
 import { JOBS, type JobName, PAYLOADS, WORKER_SETTINGS } from '../shared/jobs.ts';
 import { CONSUMER, partitionOf } from '../shared/queue.ts';
 import type { Job, WorkerDeps } from './job.ts';
+import { makePlaces, type Places } from './limit.ts';
 import { recoverJournals } from './recovery.ts';
 import { sweep } from './sweep.ts';
 
@@ -22,7 +23,8 @@ const JOURNAL_TOUCH_MS = 1_000;
 const COMMIT_MS = 2_000;
 
 /** Starts workers for the named queues (all when none is named). Throws `config_invalid` for a queue that there is not. */
-export async function runWorkers(deps: WorkerDeps): Promise<RunningWorkers> {
+export async function runWorkers(given: Omit<WorkerDeps, 'placesAt'>): Promise<RunningWorkers> {
+  const deps: WorkerDeps = { ...given, placesAt: placesPerProvider(given.providers) };
   const jobs = await loadJobs();
   const names = chosenQueues(deps.config.KEYTURN_QUEUES, [...jobs.keys()]);
   const draining = new AbortController();
@@ -46,6 +48,20 @@ export async function runWorkers(deps: WorkerDeps): Promise<RunningWorkers> {
       await alive;
       return finished;
     },
+  };
+}
+
+/** A share of a provider's places is left to revocations and to people who wait. */
+const PLACES_SHARE = 0.8;
+
+function placesPerProvider(providers: WorkerDeps['providers']): WorkerDeps['placesAt'] {
+  const places = new Map<string, Places>();
+  return (service) => {
+    const known = places.get(service);
+    if (known) return known;
+    const made = makePlaces(Math.max(1, Math.floor(providers.get(service).maxConcurrent * PLACES_SHARE)));
+    places.set(service, made);
+    return made;
   };
 }
 

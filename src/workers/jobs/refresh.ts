@@ -13,9 +13,9 @@ import { type Generation, generationSchema, makeGeneration } from '../generation
 import { defineJob, type WorkerDeps } from '../job.ts';
 import type { OpenAction } from '../journal.ts';
 import { type Hold, hold } from '../leases.ts';
-import { forEachLimited } from '../limit.ts';
 import { keepInJournal, whileUnavailable } from '../persist.ts';
 import { adoptGeneration, commitRefresh, recordFailure } from '../refresh-outcome.ts';
+import { clearDates, isToTend, tend } from '../tend.ts';
 
 export const plugin = defineJob({
   name: 'refresh',
@@ -29,17 +29,13 @@ export const plugin = defineJob({
     const held = await hold(deps, 'credentials', { ids, purpose: 'refresh', where, op: 'refresh', signal });
     try {
       const wanted = held.docs.filter((doc) => isWanted(deps, doc, payload.reason, asked.get(doc._id)));
-      const settling: Promise<void>[] = [];
-      for (const [service, docs] of Map.groupBy(wanted, (doc) => doc.service)) {
-        const provider = deps.providers.get(service);
-        await forEachLimited(docs, lanes(deps, provider), async (doc) => {
-          const task = { provider, held, doc, signal };
-          const answer = await ask(deps, task);
-          // The write does not take up a place at the provider: the next call is made meanwhile.
-          settling.push(settle(deps, task, answer));
-        });
-      }
-      await Promise.all(settling);
+      await Promise.all(wanted.map((doc) => refreshOne(deps, { held, doc, signal })));
+      const toTend = held.docs.filter(isToTend);
+      await Promise.all(toTend.map((doc) => deps.placesAt(doc.service).take(() => tend(deps, doc, signal))));
+      await clearDates(
+        deps,
+        ids.filter((id) => !held.docs.some((doc) => doc._id === id)),
+      );
     } finally {
       await held.end();
     }
@@ -48,11 +44,6 @@ export const plugin = defineJob({
 
   recover: recoverAction,
 });
-
-/** Jobs run side by side: together they stay within the places that a provider gives one process. */
-function lanes(deps: Pick<WorkerDeps, 'config'>, provider: Provider): number {
-  return Math.max(1, Math.floor((provider.maxConcurrent * 0.8) / deps.config.KEYTURN_REFRESH_CONCURRENCY));
-}
 
 /** Judged on what was read under the lease: another job may have done the work already. */
 function isWanted(deps: Pick<WorkerDeps, 'clock'>, doc: CredentialDoc, reason: string, event?: EventDoc): boolean {
@@ -67,26 +58,31 @@ function changedSince(doc: CredentialDoc, at: Date): boolean {
 }
 
 type Task = {
-  provider: Provider;
   held: Pick<Hold<CredentialDoc>, 'isFresh' | 'released' | 'keep'>;
   doc: CredentialDoc;
   signal: AbortSignal;
 };
 
+/** Never throws. The write takes up no place at the provider: the next call is made meanwhile. */
+async function refreshOne(deps: WorkerDeps, task: Task): Promise<void> {
+  await settle(deps, task, await ask(deps, task));
+}
+
 /** The next generation, sealed and in the journal; an error to record; or null when nothing was begun. */
 type Answer = Generation | AppError | null;
 
-/** Calls the provider. Never throws. */
 async function ask(deps: WorkerDeps, task: Task): Promise<Answer> {
-  if (task.signal.aborted) return null;
   try {
-    return await callProvider(deps, task);
+    return await deps
+      .placesAt(task.doc.service)
+      .take(async () => (task.signal.aborted ? null : callProvider(deps, task)));
   } catch (thrown) {
     return toAppError(thrown);
   }
 }
 
-async function callProvider(deps: WorkerDeps, { provider, held, doc, signal }: Task): Promise<Generation> {
+async function callProvider(deps: WorkerDeps, { held, doc, signal }: Task): Promise<Generation> {
+  const provider = deps.providers.get(doc.service);
   const material = await openMaterial(deps, doc);
   if (!provider.refresh || !material.refreshToken) throw new AppError('provider_unsupported');
   await assertUnspent(provider, doc, material.refreshToken, signal);
