@@ -71,7 +71,10 @@ export async function makeKeyturn(given: Environment): Promise<Keyturn> {
   const start = async (program: 'api' | 'workers', ready: string) => {
     const started = await startProcess(program, env);
     processes.push(started);
-    await started.waitForLog(ready, { timeoutMs: 60_000 });
+    const ended = started.exited.then((code) => {
+      throw new Error(`${program} ended with ${code} before it was ready:\n${started.output()}`);
+    });
+    await Promise.race([started.waitForLog(ready, { timeoutMs: 60_000 }), ended]);
     return started;
   };
   const call = callerAt(baseUrl, adminKey);

@@ -1,0 +1,300 @@
+import { randomBytes } from 'node:crypto';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { freePort } from '../../local/ports.ts';
+import type { EventDoc } from '../../src/shared/store/documents.ts';
+import type { AuthorizationServer } from '../harness/authorization-server.ts';
+import { openBrowser } from '../harness/browser.ts';
+import { until } from '../harness/signals.ts';
+import { goodReply, REPLIES, type StubProvider, type StubReply, startStubProvider } from '../harness/stub-provider.ts';
+import { testEnvironment } from '../harness/system.ts';
+import { codeFor } from './load.ts';
+import {
+  type Answer,
+  acmeOn,
+  authorize,
+  connect,
+  type Keyturn,
+  makeKeyturn,
+  startServerFor,
+  toAnswer,
+  walkToCallback,
+} from './support.ts';
+
+const env = testEnvironment();
+let server: AuthorizationServer;
+let stub: StubProvider;
+let keyturn: Keyturn;
+
+beforeAll(async () => {
+  const port = await freePort();
+  [server, stub] = await Promise.all([startServerFor(port), startStubProvider()]);
+  keyturn = await makeKeyturn({
+    ...env,
+    ...acmeOn(server),
+    KEYTURN_PORT: String(port),
+    KEYTURN_PROVIDERS: 'acme,stub',
+    KEYTURN_PROVIDER_STUB_TYPE: 'oauth2',
+    KEYTURN_PROVIDER_STUB_AUTHORIZE_URL: `${stub.url}/authorize`,
+    KEYTURN_PROVIDER_STUB_TOKEN_URL: `${stub.url}/token`,
+    KEYTURN_PROVIDER_STUB_CLIENT_ID: 'keyturn',
+    KEYTURN_PROVIDER_STUB_CLIENT_SECRET: 'stub-secret',
+    KEYTURN_CALL_TIMEOUT_SECONDS: '1',
+  });
+  await Promise.all([keyturn.startApi(), keyturn.startWorkers()]);
+  return () => Promise.all([server.stop(), stub.stop()]);
+});
+
+/** RFC 9457, with the stable code and words for whoever must act. */
+function expectProblem(answer: Answer, status: number, code: string, advice: RegExp): void {
+  expect(answer.status, answer.text).toBe(status);
+  expect(answer.headers.get('content-type')).toContain('application/problem+json');
+  expect(answer.body).toMatchObject({ type: `https://keyturn.dev/problems/${code}`, status });
+  expect(`${answer.body.title} ${answer.body.detail ?? ''}`).toMatch(advice);
+}
+
+const importOf = (subject: string) => ({ service: 'acme', subject, accessToken: `key-${subject}` });
+const eventOf = (data: object, more: object = {}) => ({
+  specversion: '1.0',
+  id: randomBytes(8).toString('hex'),
+  source: 'urn:e2e',
+  type: 'credential.import.requested',
+  data,
+  ...more,
+});
+
+/** The settled event, as the API tells it. */
+async function outcomeOf(eventId: string): Promise<Record<string, unknown>> {
+  return until(
+    async () => {
+      const { body } = await keyturn.call('GET', `/v1/events/${eventId}`);
+      return ['succeeded', 'failed', 'parked'].includes(body.status as string) ? body : null;
+    },
+    { what: `event ${eventId} to end`, timeoutMs: 25_000, everyMs: 100 },
+  );
+}
+
+async function acceptedId(answer: Answer): Promise<string> {
+  expect(answer.status, answer.text).toBe(202);
+  return (answer.body.results as { eventId: string }[])[0]!.eventId;
+}
+
+describe('what is not valid is refused with what to do, and leaves nothing behind', () => {
+  test('promise 2: an unknown service', async () => {
+    const before = (await keyturn.events()).length;
+    const data = { service: 'nobody', subject: 'ada', accessToken: 'x' };
+    expectProblem(
+      await keyturn.send('credential.import.requested', data),
+      400,
+      'unknown_service',
+      /Configured are: acme, stub/,
+    );
+    const begun = await keyturn.call('POST', '/v1/authorizations', { service: 'nobody', subject: 'ada' });
+    expectProblem(begun, 400, 'unknown_service', /Configured are/);
+    expect(await keyturn.events()).toHaveLength(before);
+  });
+
+  test('promise 2: a malformed event in a batch harms none of its neighbours', async () => {
+    const batch = [
+      eventOf(importOf('batch-1')),
+      { specversion: '1.0', id: 'no-source', type: 'credential.import.requested', data: {} },
+      eventOf(importOf('batch-2'), { type: 'credential.teleport.requested' }),
+      'not an event',
+      eventOf(importOf('batch-3')),
+    ];
+    const answer = await keyturn.call('POST', '/v1/events', batch, {
+      'content-type': 'application/cloudevents-batch+json',
+    });
+    expect(answer.status).toBe(202);
+    const results = answer.body.results as { status: string; eventId: string; problem?: { detail: string } }[];
+    expect(results.map(({ status }) => status)).toEqual(['accepted', 'rejected', 'rejected', 'rejected', 'accepted']);
+    expect(results[1]!.problem!.detail).toMatch(/source/);
+    expect(results[2]!.problem!.detail).toMatch(/type/);
+    for (const { eventId } of [results[0]!, results[4]!]) {
+      expect(await outcomeOf(eventId)).toMatchObject({ status: 'succeeded' });
+    }
+    const made = await keyturn.credentials({ subject: /^batch-/ });
+    expect(made.map(({ subject, state }) => `${subject} ${state}`).sort()).toEqual([
+      'batch-1 active',
+      'batch-3 active',
+    ]);
+  });
+
+  test('a wrong content type, a body that is no JSON, one that is too large', async () => {
+    const before = (await keyturn.events()).length;
+    const post = (body: string, type: string) => keyturn.call('POST', '/v1/events', body, { 'content-type': type });
+    expectProblem(await post('<event/>', 'application/xml'), 415, 'unsupported_media_type', /content types/);
+    expectProblem(await post('{"id": ', 'application/cloudevents+json'), 400, 'invalid_request', /well-formed/);
+    const large = JSON.stringify(eventOf({ ...importOf('large'), accessToken: 'x'.repeat(9 * 1024 * 1024) }));
+    expectProblem(await post(large, 'application/cloudevents+json'), 413, 'payload_too_large', /less/);
+    expect(await keyturn.events()).toHaveLength(before);
+  });
+
+  test("promise 10: another tenant's ids are those of nothing", async () => {
+    const made = await keyturn.call('POST', '/v1/tenants', { name: 'other' });
+    const stranger = keyturn.as((made.body.admin as { key: string }).key);
+    const eventId = await acceptedId(await keyturn.send('credential.import.requested', importOf('mine')));
+    const credentialId = (await outcomeOf(eventId)).credentialId as string;
+    const nothing = `cred_${'0'.repeat(32)}`;
+    for (const [method, path] of [
+      ['GET', ''],
+      ['GET', '/token'],
+      ['POST', '/refresh'],
+      ['POST', '/revoke'],
+      ['POST', '/quarantine'],
+      ['DELETE', ''],
+    ] as const) {
+      const [theirs, absent] = await Promise.all(
+        [credentialId, nothing].map((id) => stranger(method, `/v1/credentials/${id}${path}`)),
+      );
+      expectProblem(theirs!, 404, 'not_found', /no such object/);
+      expect(theirs!.text.replaceAll(credentialId, nothing)).toBe(absent!.text);
+    }
+    expectProblem(await stranger('GET', `/v1/events/${eventId}`), 404, 'not_found', /no such object/);
+    expect((await stranger('GET', '/v1/credentials')).body.items).toEqual([]);
+    expect((await keyturn.credentials({ _id: credentialId }))[0]).toMatchObject({ state: 'active', generation: 1 });
+  });
+});
+
+describe("a person's way that is not as it should be ends on a page that says so", () => {
+  async function untouched(subject: string) {
+    expect(await keyturn.credentials({ subject })).toEqual([]);
+  }
+
+  test('a state that is replayed', async () => {
+    const browser = openBrowser();
+    const callback = await walkToCallback(server, await authorize(keyturn, 'acme', 'replay'), browser);
+    expect((await browser.request(callback)).status).toBe(200);
+    const again = await toAnswer(await browser.request(callback));
+    expect(again.status).toBe(400);
+    expect(again.text).toMatch(/begin again[\s\S]*state_invalid/i);
+    expect(await keyturn.events({ 'data.subject': 'replay' })).toHaveLength(1);
+  });
+
+  test('the state of another browser, whose own person is not hindered', async () => {
+    const browser = openBrowser();
+    const callback = await walkToCallback(server, await authorize(keyturn, 'acme', 'stolen'), browser);
+    const thief = await toAnswer(await openBrowser().request(callback));
+    expect(thief.status).toBe(400);
+    expect(thief.text).toMatch(/in one browser[\s\S]*state_invalid/);
+    await untouched('stolen');
+    expect((await browser.request(callback)).status).toBe(200);
+  });
+
+  test('the `iss` of another server (RFC 9207)', async () => {
+    const browser = openBrowser();
+    const callback = new URL(await walkToCallback(server, await authorize(keyturn, 'acme', 'mixed-up'), browser));
+    expect(callback.searchParams.get('iss')).toBe(server.issuer);
+    callback.searchParams.set('iss', 'https://evil.example');
+    const answer = await toAnswer(await browser.request(callback));
+    expect(answer.status).toBe(400);
+    expect(answer.text).toMatch(/Nothing was connected[\s\S]*issuer_mismatch/);
+    await untouched('mixed-up');
+  });
+
+  test('a person who declines', async () => {
+    const browser = openBrowser();
+    const { url } = await browser.follow(await authorize(keyturn, 'acme', 'declines'), {
+      stop: ({ origin }) => origin === server.issuer,
+    });
+    const answer = await toAnswer(await browser.request(await server.consent(url, { browser, decision: 'deny' })));
+    expect(answer.status).toBe(400);
+    expect(answer.text).toMatch(/Nothing was connected[\s\S]*consent_denied/);
+    await untouched('declines');
+  });
+
+  test('scopes that are not granted', async () => {
+    server.withholdScopes(['read']);
+    const page = await connect(keyturn, server, { subject: 'stingy' }).finally(() => server.withholdScopes([]));
+    expect(page.text).toMatch(/boxes of the consent page[\s\S]*scopes_missing/);
+    await untouched('stingy');
+  });
+
+  test('a code that is used twice: the second event fails, the first keeps its own outcome', async () => {
+    const data = await codeFor(server, 'twice');
+    const first = await outcomeOf(await acceptedId(await keyturn.send('credential.exchange.requested', data)));
+    expect(first).toMatchObject({ status: 'succeeded' });
+    const second = { ...data, subject: 'twice-again' };
+    const event = await outcomeOf(await acceptedId(await keyturn.send('credential.exchange.requested', second)));
+    expect(event).toMatchObject({
+      status: 'failed',
+      problem: { type: 'https://keyturn.dev/problems/provider_rejected' },
+    });
+    await untouched('twice-again');
+  });
+});
+
+describe('a provider that misbehaves', () => {
+  const exchange = (subject: string) => ({
+    service: 'stub',
+    subject,
+    code: `code-of-${subject}`,
+    codeVerifier: 'v'.repeat(43),
+    redirectUri: `${keyturn.baseUrl}/v1/oauth/callback`,
+    scopes: ['read'],
+  });
+  const exchangedAfter = async (subject: string, ...replies: StubReply[]) => {
+    stub.script(...replies);
+    return outcomeOf(await acceptedId(await keyturn.send('credential.exchange.requested', exchange(subject))));
+  };
+  const attempts = (subject: string) => stub.calls.filter(({ form }) => form.code === `code-of-${subject}`).length;
+
+  test.each<[string, StubReply, string, RegExp]>([
+    ['400 invalid_grant', REPLIES.invalidGrant, 'provider_rejected', /rejected/],
+    ['200 with an error in it', REPLIES.okWithError, 'provider_rejected', /rejected/],
+    ['400 without a reason', { status: 400, body: 'no' }, 'provider_rejected', /rejected/],
+    ['fewer scopes', { body: { ...goodReply(1), scope: 'nothing' } }, 'scopes_missing', /consent again/],
+  ])('%s: the event fails once, with a reason, and no credential is made', async (what, reply, code, advice) => {
+    const subject = `no ${what}`;
+    const event = await exchangedAfter(subject, reply);
+    expect(event).toMatchObject({ status: 'failed', problem: { type: `https://keyturn.dev/problems/${code}` } });
+    const problem = event.problem as { title: string; detail?: string };
+    expect(`${problem.title} ${problem.detail ?? ''}`).toMatch(advice);
+    expect(attempts(subject)).toBe(1);
+    expect(await keyturn.credentials({ subject })).toEqual([]);
+  });
+
+  test('401 invalid_client: the event is parked for the operator, who is told which variables to check', async () => {
+    const event = await exchangedAfter('misconfigured', REPLIES.invalidClient);
+    expect(event).toMatchObject({
+      status: 'parked',
+      problem: { type: expect.stringMatching(/provider_misconfigured$/) },
+    });
+    expect((event.problem as { detail: string }).detail).toContain('KEYTURN_PROVIDER_STUB_CLIENT_SECRET');
+  });
+
+  test.each<[string, StubReply]>([
+    ['503', REPLIES.unavailable],
+    ['503 in HTML', REPLIES.html],
+    ['429', { ...REPLIES.throttled, headers: { 'retry-after': '1' } }],
+  ])('promise 9: %s is tried again, and then succeeds', { timeout: 40_000 }, async (what, reply) => {
+    const subject = `later ${what}`;
+    expect(await exchangedAfter(subject, reply)).toMatchObject({ status: 'succeeded' });
+    expect(attempts(subject)).toBe(2);
+    const [doc] = await keyturn.credentials({ subject });
+    expect(doc).toMatchObject({ state: 'active', generation: 1, lease: null });
+  });
+
+  test.each<[string, StubReply]>([
+    ['a reset connection', REPLIES.reset],
+    ['no answer', REPLIES.hang],
+  ])(
+    'promise 4: %s may have spent the code: it is not sent twice, and the person is asked again',
+    async (what, reply) => {
+      const subject = `unknown ${what}`;
+      const event = await exchangedAfter(subject, reply);
+      expect(event).toMatchObject({
+        status: 'failed',
+        problem: { type: expect.stringMatching(/exchange_interrupted$/) },
+      });
+      expect((event.problem as { title: string }).title).toMatch(/consent again/);
+      expect(attempts(subject)).toBe(1);
+      expect(await keyturn.credentials({ subject })).toEqual([]);
+    },
+  );
+});
+
+test('nothing is left half done: no event is open, no lease is held, no code or verifier is kept in the clear', async () => {
+  const events: EventDoc[] = await keyturn.events();
+  expect(events.filter(({ status, lease }) => lease || status === 'accepted' || status === 'processing')).toEqual([]);
+  expect(JSON.stringify(events)).not.toContain('code-of-');
+});

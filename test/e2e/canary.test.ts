@@ -1,0 +1,314 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Redis } from 'ioredis';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { type Servers, startServers } from '../../local/servers.ts';
+import { openBrowser } from '../harness/browser.ts';
+import { until } from '../harness/signals.ts';
+import { type StubCall, type StubProvider, type StubReply, startStubProvider } from '../harness/stub-provider.ts';
+import { testEnvironment } from '../harness/system.ts';
+import { type Canaries, findCanaries, type Place, placesInFiles, placesInMongo, placesInRedis } from './canaries.ts';
+import { type OtlpCollector, startOtlpCollector } from './otlp-collector.ts';
+import { type Answer, authorize, type Caller, type Keyturn, makeKeyturn, newApiKey, toAnswer } from './support.ts';
+
+const env = testEnvironment();
+const canaries: Canaries = new Map();
+let servers: Servers;
+let stub: StubProvider;
+let collector: OtlpCollector;
+let keyturn: Keyturn;
+let redis: Redis;
+/** Every reply but those whose purpose is to hand a secret over once. */
+const replies: Place[] = [];
+/** Every command that Redis was sent. */
+const commands: string[] = [];
+
+/** Makes a secret that is recognised anywhere. */
+function canary(name: string): string {
+  const value = `canary-${name}-${randomBytes(12).toString('hex')}`;
+  canaries.set(name, value);
+  return value;
+}
+
+beforeAll(async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'keyturn-canary-'));
+  servers = await startServers({ env: process.env, dir, ephemeral: true, progress: () => {} });
+  [stub, collector] = await Promise.all([startStubProvider(), startOtlpCollector()]);
+  redis = new Redis(servers.redis.url);
+  const monitor = await redis.monitor();
+  monitor.on('monitor', (_time: string, args: string[]) => commands.push(args.join(' ')));
+  keyturn = await makeKeyturn(environment());
+  await Promise.all([keyturn.startApi(), keyturn.startWorkers()]);
+  return async () => {
+    monitor.disconnect();
+    redis.disconnect();
+    await Promise.all(keyturn.processes.map((one) => one.kill9()));
+    await Promise.all([stub.stop(), collector.stop(), servers.stop()]);
+  };
+}, 120_000);
+
+function environment(): Record<string, string> {
+  const rootKey = randomBytes(32);
+  const adminKey = newApiKey();
+  canaries.set('root key', rootKey.toString('base64'));
+  canaries.set('root key in hex', rootKey.toString('hex'));
+  canaries.set('admin key', adminKey);
+  stub.always(answerWithCanaries);
+  return {
+    ...env,
+    MONGODB_URI: servers.mongo.uri,
+    REDIS_URL: servers.redis.url,
+    KEYTURN_ROOT_KEYS: rootKey.toString('base64'),
+    KEYTURN_BOOTSTRAP_KEY: adminKey,
+    KEYTURN_LOG_LEVEL: 'trace',
+    KEYTURN_PROVIDERS: 'stub',
+    KEYTURN_PROVIDER_STUB_TYPE: 'oauth2',
+    KEYTURN_PROVIDER_STUB_AUTHORIZE_URL: `${stub.url}/authorize`,
+    KEYTURN_PROVIDER_STUB_TOKEN_URL: `${stub.url}/token`,
+    KEYTURN_PROVIDER_STUB_REVOKE_URL: `${stub.url}/revoke`,
+    KEYTURN_PROVIDER_STUB_INTROSPECT_URL: `${stub.url}/introspect`,
+    KEYTURN_PROVIDER_STUB_CLIENT_ID: 'keyturn',
+    KEYTURN_PROVIDER_STUB_CLIENT_SECRET: canary('client-secret'),
+    OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
+    OTEL_BSP_SCHEDULE_DELAY: '200',
+  };
+}
+
+/** A provider that is as bad as it gets: what it does not like it quotes, with all that it was sent. */
+const ECHOES: [string, (echo: string) => StubReply][] = [
+  ['bad400', (echo) => ({ status: 400, body: { error: 'invalid_grant', error_description: echo } })],
+  ['bad401', (echo) => ({ status: 401, headers: { 'www-authenticate': echo }, body: { error: echo } })],
+  ['bad500', (echo) => ({ status: 500, headers: { 'content-type': 'text/html' }, body: `<h1>${echo}</h1>` })],
+  ['bad200', (echo) => ({ status: 200, body: { error: echo, detail: echo } })],
+  ['badform', (echo) => ({ status: 200, headers: { 'content-type': 'text/plain' }, body: echo })],
+];
+
+function answerWithCanaries({ path, form, headers }: StubCall): StubReply {
+  const { code, code_verifier: verifier, refresh_token: refresh, token } = form;
+  if (verifier) canaries.set(`verifier of ${code}`, verifier);
+  const echo = JSON.stringify({ form, authorization: headers.authorization, basic: basicOf(headers.authorization) });
+  const asked = [code, refresh, token].join(' ');
+  const bad = ECHOES.find(([mark]) => asked.includes(mark));
+  if (bad) return bad[1](echo);
+  if (path === '/introspect') return { body: { active: true } };
+  if (path === '/revoke') return { body: {} };
+  const number = canaries.size;
+  return {
+    body: {
+      access_token: canary(`access-${number}`),
+      refresh_token: canary(`refresh-${number}`),
+      id_token: canary(`id-token-${number}`),
+      token_type: 'Bearer',
+      expires_in: 3600,
+      scope: 'read',
+    },
+  };
+}
+
+function basicOf(header: string | string[] | undefined): string {
+  return Buffer.from(String(header).replace('Basic ', ''), 'base64').toString();
+}
+
+const HANDS_OVER = /\/token$|^\/v1\/principals|^\/v1\/tenants|^\/v1\/authorizations/;
+
+/** Like the caller, and remembers the reply. */
+function remember(call: Caller): Caller {
+  return async (method, path, body, headers) => {
+    const answer = await call(method, path, body, headers);
+    if (answer.status >= 400 || !HANDS_OVER.test(path)) keepReply(`${method} ${path.slice(0, 40)}`, answer);
+    return answer;
+  };
+}
+
+function keepReply(where: string, { status, text, headers }: Answer): void {
+  replies.push({ where: `${status} to ${where}`, text: `${text}\n${JSON.stringify([...headers])}` });
+}
+
+const STRUCTURED = { 'content-type': 'application/cloudevents+json' };
+
+async function sendEvent(call: Caller, type: string, data: object): Promise<Record<string, unknown>> {
+  const event = { specversion: '1.0', id: randomBytes(8).toString('hex'), source: 'urn:canary', type, data };
+  const { body } = await call('POST', '/v1/events', event, STRUCTURED);
+  const [receipt] = body.results as { eventId: string }[];
+  return until(
+    async () => {
+      const progress = (await call('GET', `/v1/events/${receipt!.eventId}`)).body;
+      // An event that failed once and waits for its next attempt has been down the path that matters.
+      return progress.status !== 'accepted' && (progress.status !== 'processing' || progress.problem) ? progress : null;
+    },
+    { what: `${type} to be acted on`, timeoutMs: 20_000, everyMs: 50 },
+  );
+}
+
+const importOf = (subject: string, more: object = {}) => ({
+  service: 'stub',
+  subject,
+  accessToken: canary(`imported-${subject}`),
+  ...more,
+});
+
+describe('promise 1: no secret is found in the clear, whichever path it took', () => {
+  test('secrets take every good path', { timeout: 60_000 }, async () => {
+    const call = remember(keyturn.call);
+    await connectByBrowser();
+    const exchange = await sendEvent(call, 'credential.exchange.requested', exchangeOf('ok'));
+    expect(exchange).toMatchObject({ status: 'succeeded' });
+    const key = await sendEvent(call, 'credential.import.requested', importOf('api-key'));
+    const oauth = await sendEvent(
+      call,
+      'credential.import.requested',
+      importOf('oauth', {
+        kind: 'oauth2',
+        refreshToken: canary('imported-refresh'),
+        registrationAccessToken: canary('registration'),
+        expiresAt: '2020-01-01T00:00:00Z',
+      }),
+    );
+    for (const { credentialId } of [exchange, key, oauth]) {
+      const path = `/v1/credentials/${credentialId}`;
+      const released = await call('GET', `${path}/token`);
+      expect(released.status, released.text).toBe(200);
+      expect(released.body.accessToken).toMatch(/^canary-/);
+      await call('GET', path);
+    }
+    const made = await call('POST', '/v1/principals', { name: 'app', permissions: ['stub:release'] });
+    canaries.set("an app's key", made.body.key as string);
+    await remember(keyturn.as(made.body.key as string))('GET', `/v1/credentials/${key.credentialId}/token`);
+    expect(
+      await sendEvent(call, 'credential.refresh.requested', { credentialId: exchange.credentialId }),
+    ).toMatchObject({ status: 'succeeded' });
+    const end = { credentialId: exchange.credentialId, destroy: true };
+    expect(await sendEvent(call, 'credential.revocation.requested', end)).toMatchObject({ status: 'succeeded' });
+    for (const path of ['/v1/credentials', '/v1/audit?limit=200', '/metrics', '/openapi.json', '/readyz'])
+      await call('GET', path);
+  });
+
+  test('secrets take every bad path', { timeout: 90_000 }, async () => {
+    const call = remember(keyturn.call);
+    for (const [mark] of ECHOES) {
+      const exchange = await sendEvent(call, 'credential.exchange.requested', exchangeOf(mark));
+      expect(exchange, mark).toMatchObject({ problem: { status: expect.any(Number) } });
+      const refreshToken = canary(`refresh-${mark}`);
+      const data = importOf(`refuses-${mark}`, { kind: 'oauth2', refreshToken, expiresAt: '2020-01-01T00:00:00Z' });
+      const { credentialId } = await sendEvent(call, 'credential.import.requested', data);
+      await call('GET', `/v1/credentials/${credentialId}/token`);
+      await sendEvent(call, 'credential.revocation.requested', { credentialId });
+    }
+    await sendNonsense(call);
+    await call('GET', '/metrics');
+    const worker = keyturn.processes[1]!;
+    // Killed with something in hand, so that its journal is there to be read.
+    await worker.kill9();
+  });
+
+  test('none of them is in a log, a trace, an error, a reply, a metric, MongoDB, Redis or a file', async () => {
+    expect(canaries.size).toBeGreaterThan(40);
+    const places = await allPlaces();
+    // Each place has something in it: an empty one would prove nothing.
+    for (const kind of ['log', 'trace', 'command', 'file', 'MongoDB', 'Redis', '409', '400']) {
+      expect(
+        places.some(({ where, text }) => where.includes(kind) && text.length > 0),
+        kind,
+      ).toBe(true);
+    }
+    console.log('canaries:', canaries.size, 'places:', places.length);
+    expect(findCanaries(canaries, places)).toEqual([]);
+  });
+
+  test('the search finds a canary that is planted in any of these places, in any spelling', async () => {
+    const value = canary('planted');
+    const only: Canaries = new Map([['planted', value]]);
+    await keyturn.mongo
+      .db(keyturn.env.KEYTURN_DATABASE)
+      .collection<{ _id: string }>('events')
+      .insertOne({ _id: 'planted', data: { deep: [{ value }] } } as never);
+    await redis.hset('planted-hash', 'field', Buffer.from(`user:${value}:x`).toString('base64'));
+    await redis.xadd('planted-stream', '*', 'field', Buffer.from(value).toString('hex'));
+    await redis.zadd('planted-zset', 1, encodeURIComponent(`${value} & more`));
+    await fetch(`${collector.url}/v1/traces`, { method: 'POST', body: JSON.stringify({ attribute: value }) });
+    keepReply('planted', await toAnswer(new Response(`the token ${value} is wrong`, { status: 400 })));
+    await until(() => commands.some((command) => command.includes('planted-zset')), { what: 'MONITOR' });
+    const found = findCanaries(only, await allPlaces());
+    expect(new Set(found)).toEqual(
+      new Set([
+        'planted in MongoDB events',
+        'planted in Redis hash',
+        'planted in Redis stream',
+        'planted in Redis zset',
+        'planted in commands to Redis',
+        'planted in traces',
+        'planted in 400 to planted',
+      ]),
+    );
+    expect(findCanaries(only, [{ where: 'log', text: `{"msg":"${value}"}` }])).toEqual(['planted in log']);
+  });
+});
+
+async function allPlaces(): Promise<Place[]> {
+  return [
+    ...keyturn.processes.map((one) => ({ where: `log of ${one.pid}`, text: one.output() })),
+    { where: 'traces', text: collector.received() },
+    { where: 'commands to Redis', text: commands.join('\n') },
+    ...replies,
+    ...placesInFiles(join(keyturn.env.KEYTURN_JOURNAL_DIR!)),
+    ...(await placesInRedis(redis)),
+    ...(await placesInMongo(keyturn.mongo, keyturn.env.KEYTURN_DATABASE!)),
+  ];
+}
+
+function exchangeOf(mark: string): object {
+  return {
+    service: 'stub',
+    subject: `exchange-${mark}`,
+    code: canary(`code-${mark}`),
+    codeVerifier: `${canary(`verifier-${mark}`)}-${'v'.repeat(20)}`,
+    redirectUri: `${keyturn.baseUrl}/v1/oauth/callback`,
+    scopes: ['read'],
+  };
+}
+
+/** A person's way, good and bad: state, cookie, code and verifier are secrets as well. */
+async function connectByBrowser(): Promise<void> {
+  const url = await authorize(keyturn, 'stub', 'by-browser');
+  const browser = openBrowser();
+  const start = await browser.request(url);
+  const state = new URL(start.headers.get('location')!).searchParams.get('state')!;
+  canaries.set('state', state);
+  canaries.set('flow cookie', start.headers.getSetCookie()[0]!.split(';')[0]!.split('=')[1]!);
+  const callback = `${keyturn.baseUrl}/v1/oauth/callback?code=${canary('code-browser')}&state=${state}`;
+  keepReply('the start page of another browser', await toAnswer(await openBrowser().request(url)));
+  keepReply('the callback of another browser', await toAnswer(await openBrowser().request(callback)));
+  const page = await toAnswer(await browser.request(callback));
+  expect(page.status, page.text).toBe(200);
+  keepReply('the callback', page);
+  keepReply('the callback again', await toAnswer(await browser.request(callback)));
+}
+
+/** Bodies, headers and paths that are wrong, each with a secret in it. */
+async function sendNonsense(call: Caller): Promise<void> {
+  const secret = canary('in-nonsense');
+  const event = { specversion: '1.0', id: 'nonsense', source: 'urn:canary', type: 'credential.import.requested' };
+  const post = (body: unknown, headers = STRUCTURED) => call('POST', '/v1/events', body, headers);
+  await post(`{"data": {"accessToken": "${secret}`);
+  await post({ ...event, data: { service: 'stub', subject: 's', accessToken: [secret], refreshToken: { secret } } });
+  await post({ ...event, data: { service: secret, subject: 's', accessToken: secret } });
+  await post({ ...event, data: { service: 'stub', subject: 's', accessToken: secret, kind: secret } });
+  await post({ ...event, data: secret });
+  await post({ ...event, specversion: secret, time: secret, data: { accessToken: secret } });
+  await post([{ ...event, data: { accessToken: secret } }, secret], {
+    'content-type': 'application/cloudevents-batch+json',
+  });
+  await post({ accessToken: secret }, { 'content-type': 'application/xml' });
+  await post({ ...event, data: { accessToken: secret.repeat(300_000) } });
+  await call('POST', '/v1/principals', { name: 'x', permissions: [secret] });
+  await call('GET', `/v1/events?token=${secret}`);
+  await call('GET', `/v1/oauth/callback?code=${secret}&state=${secret}`);
+  await call('GET', `/v1/oauth/start/${secret}`);
+  await call('GET', `/v1/credentials?cursor=${secret}.`);
+  const wrongKey = newApiKey();
+  canaries.set('a wrong key', wrongKey);
+  await remember(keyturn.as(wrongKey))('GET', '/v1/credentials');
+  await remember(keyturn.as(`${secret} with spaces`))('GET', '/v1/credentials');
+}
