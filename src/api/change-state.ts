@@ -53,13 +53,16 @@ export async function changeState(
 
 /**
  * The update that puts a credential into quarantine or ends it. At rest it is not due; a restored one is looked after at
- * once, for its token may have ended meanwhile.
+ * once, for its secret may have ended meanwhile.
  */
 export function stateUpdate({ clock }: Pick<Deps, 'clock'>, doc: CredentialDoc, state: CredentialDoc['state']) {
   const now = new Date(clock.now());
-  const isDue = state === 'active' && doc.hasRefreshToken;
-  return {
-    $set: { state, updatedAt: now, ...(state === 'active' && { blocked: null }), ...(isDue && { 'due.refresh': now }) },
-    ...(!isDue && { $unset: { 'due.refresh': 1 } }),
-  };
+  const set = { state, updatedAt: now };
+  if (state !== 'active') return { $set: set, $unset: { 'due.refresh': 1, 'due.expire': 1, 'due.validate': 1 } };
+  return { $set: { ...set, blocked: null, ...dueAfterRest(doc, now) } };
+}
+
+function dueAfterRest(doc: CredentialDoc, now: Date) {
+  if (doc.hasRefreshToken) return { 'due.refresh': now };
+  return doc.expiresAt === null ? { 'due.validate': now } : { 'due.expire': doc.expiresAt };
 }

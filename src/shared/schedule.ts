@@ -36,7 +36,8 @@ export function nextDue(input: ScheduleInput): Pick<Due, 'refresh' | 'expire' | 
   return { refresh: jittered(input, Math.max(0, Math.min(...bounds))) };
 }
 
-function jittered(input: ScheduleInput, delayMs: number): Date {
+/** A date `delayMs` from now, less up to a tenth of it: what was born together comes due apart. */
+export function jittered(input: Pick<ScheduleInput, 'now' | 'fraction'>, delayMs: number): Date {
   return new Date(input.now + Math.round(delayMs * (1 - JITTER_SHARE * input.fraction)));
 }
 
