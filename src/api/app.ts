@@ -21,12 +21,14 @@ import { eventRoutes } from './routes/events.ts';
 import { healthRoutes } from './routes/health.ts';
 import { incidentRoutes } from './routes/incidents.ts';
 import { oauthRoutes } from './routes/oauth.ts';
+import { parkedEventRoutes } from './routes/parked-events.ts';
 import { principalRoutes } from './routes/principals.ts';
 import { subscriptionRoutes } from './routes/subscriptions.ts';
 import { tenantRoutes } from './routes/tenants.ts';
 
 const ROUTES = [
   eventRoutes,
+  parkedEventRoutes,
   authorizationRoutes,
   oauthRoutes,
   credentialRoutes,

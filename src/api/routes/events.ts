@@ -13,6 +13,7 @@ import {
 } from '../../shared/schemas/event-view.ts';
 import { toStoreError } from '../../shared/store/commit.ts';
 import type { EventDoc } from '../../shared/store/documents.ts';
+import { makeBackpressure } from '../backpressure.ts';
 import { BATCH_TYPE, fromBinary, isBinary, MAX_BATCH, STRUCTURED_TYPE } from '../cloud-events.ts';
 import { type Api, type App, callerOf, originOf } from '../context.ts';
 import { refusals } from '../problem.ts';
@@ -37,9 +38,11 @@ export function eventRoutes(app: App, api: Api): void {
 const tags = ['events'];
 
 function sendRoute(app: App, api: Api): void {
+  const backpressure = makeBackpressure(api.deps);
   app.post(
     '/v1/events',
     {
+      onRequest: backpressure.admit,
       bodyLimit: MAX_BODY_BYTES,
       config: {
         // Each event of a batch is judged on its own, by these same schemas, in intake.
@@ -60,6 +63,8 @@ function sendRoute(app: App, api: Api): void {
       const { events, single } = eventsOf(request);
       const receipts = await receive(api, senderOf(request), events);
       for (const { status } of receipts) api.metrics.events.inc({ status });
+      const fresh = receipts.filter(({ status }) => status === 'accepted').length;
+      backpressure.accepted(callerOf(request).tenantId, fresh);
       const first = receipts[0];
       if (single && first?.status === 'rejected')
         throw new AppError(first.problem.code, { detail: first.problem.detail });

@@ -72,6 +72,7 @@ const INDEXES: Partial<Record<CollectionName, (IndexDescription & { key: Record<
     { key: { tenantId: 1, source: 1, sourceId: 1 }, unique: true },
     { key: { dueAt: 1 }, ...exists('dueAt') },
     { key: { tenantId: 1, status: 1, _id: 1 } },
+    { key: { tenantId: 1, _id: 1 } },
   ],
   authorizations: [{ key: { expiresAt: 1 }, expireAfterSeconds: 3600 }],
   data_keys: [{ key: { tenantId: 1, purpose: 1, version: -1 } }],
