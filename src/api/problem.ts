@@ -1,6 +1,7 @@
 /** The HTTP edge: the only place where an error becomes a reply (RFC 9457). */
 
 import type { Socket } from 'node:net';
+import { finished } from 'node:stream/promises';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod';
 import { MongoError } from 'mongodb';
@@ -49,8 +50,10 @@ function firstIssue(error: { validation: { instancePath: string; message?: strin
 }
 
 /** Answers with the problem of an error; what is our fault goes to the log. */
-export function sendProblem(log: Logger, thrown: unknown, request: FastifyRequest, reply: FastifyReply) {
+export async function sendProblem(log: Logger, thrown: unknown, request: FastifyRequest, reply: FastifyReply) {
   const error = toHttpError(thrown);
+  // A client that is cut off while it sends never reads the reply. The server's request time-out bounds this.
+  if (error.code === 'payload_too_large') await finished(request.raw.resume()).catch(() => {});
   if (error.status >= 500) log.error({ err: error, requestId: request.id, route: request.routeOptions.url }, 'failed');
   if (error.status === 401) reply.header('www-authenticate', 'Bearer realm="keyturn"');
   if (error.retryAfterMs !== undefined || error.status === 503) {
