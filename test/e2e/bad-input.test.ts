@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { freePort } from '../../local/ports.ts';
 import type { EventDoc } from '../../src/shared/store/documents.ts';
 import type { AuthorizationServer } from '../harness/authorization-server.ts';
 import { openBrowser } from '../harness/browser.ts';
@@ -15,6 +14,7 @@ import {
   connect,
   type Keyturn,
   makeKeyturn,
+  portForApi,
   startServerFor,
   toAnswer,
   walkToCallback,
@@ -26,7 +26,7 @@ let stub: StubProvider;
 let keyturn: Keyturn;
 
 beforeAll(async () => {
-  const port = await freePort();
+  const port = await portForApi();
   [server, stub] = await Promise.all([startServerFor(port), startStubProvider()]);
   keyturn = await makeKeyturn({
     ...env,

@@ -1,11 +1,19 @@
 import { beforeAll, describe, expect, test } from 'vitest';
-import { freePort } from '../../local/ports.ts';
 import type { AuthorizationServer } from '../harness/authorization-server.ts';
 import type { KeyturnProcess } from '../harness/process.ts';
 import { until } from '../harness/signals.ts';
 import { testEnvironment } from '../harness/system.ts';
 import { KEEP_ALIVE } from './settings.ts';
-import { type Answer, acmeOn, connect, type Keyturn, makeKeyturn, repeat, startServerFor } from './support.ts';
+import {
+  type Answer,
+  acmeOn,
+  connect,
+  type Keyturn,
+  makeKeyturn,
+  portForApi,
+  repeat,
+  startServerFor,
+} from './support.ts';
 
 const env = testEnvironment();
 let server: AuthorizationServer;
@@ -13,7 +21,7 @@ let keyturn: Keyturn;
 let workers: KeyturnProcess[];
 
 beforeAll(async () => {
-  const port = await freePort();
+  const port = await portForApi();
   server = await startServerFor(port);
   keyturn = await makeKeyturn({ ...env, ...acmeOn(server), KEYTURN_PORT: String(port) });
   await keyturn.startApi();

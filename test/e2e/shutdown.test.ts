@@ -1,12 +1,11 @@
 import { readdirSync } from 'node:fs';
 import { beforeAll, expect, test } from 'vitest';
-import { freePort } from '../../local/ports.ts';
 import type { AuthorizationServer } from '../harness/authorization-server.ts';
 import { until } from '../harness/signals.ts';
 import { testEnvironment } from '../harness/system.ts';
 import { startTcpProxy, type TcpProxy } from '../harness/tcp-proxy.ts';
 import { codeFor } from './load.ts';
-import { acmeOn, connect, type Keyturn, makeKeyturn, repeat, startServerFor } from './support.ts';
+import { acmeOn, connect, type Keyturn, makeKeyturn, portForApi, repeat, startServerFor } from './support.ts';
 
 const env = testEnvironment();
 let server: AuthorizationServer;
@@ -15,7 +14,7 @@ let redis: TcpProxy;
 let keyturn: Keyturn;
 
 beforeAll(async () => {
-  const port = await freePort();
+  const port = await portForApi();
   server = await startServerFor(port);
   // Between Keyturn and its servers, so that its connections, and nobody else's, can be counted.
   [mongo, redis] = await Promise.all([proxyTo(env.MONGODB_URI!), proxyTo(env.REDIS_URL!)]);

@@ -1,5 +1,5 @@
 /** A whole Keyturn in processes of its own, used as an app and a person use it: by HTTP only. */
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomInt } from 'node:crypto';
 import { MongoClient } from 'mongodb';
 import { afterAll, expect } from 'vitest';
 import { freePort } from '../../local/ports.ts';
@@ -50,7 +50,7 @@ export function newApiKey(): string {
 
 /** Describes a Keyturn; nothing runs until `startApi` and `startWorkers`. All of it ends with the tests of the file. */
 export async function makeKeyturn(given: Environment): Promise<Keyturn> {
-  const port = given.KEYTURN_PORT ?? String(await freePort());
+  const port = given.KEYTURN_PORT ?? String(await portForApi());
   const adminKey = given.KEYTURN_BOOTSTRAP_KEY ?? newApiKey();
   const env: Environment = {
     KEYTURN_RATE_LIMIT_PER_MINUTE: '10000000',
@@ -122,6 +122,11 @@ export async function toAnswer(response: Response): Promise<Answer> {
   const isJson = response.headers.get('content-type')?.includes('json');
   const body = (isJson && text !== '' ? JSON.parse(text) : {}) as Record<string, unknown>;
   return { status: response.status, headers: response.headers, text, body };
+}
+
+/** A free port that no outgoing connection takes before the API listens: below those that systems give to clients. */
+export function portForApi(): Promise<number> {
+  return freePort(randomInt(20_000, 30_000));
 }
 
 /** The variables of the service `acme` on `server`. */

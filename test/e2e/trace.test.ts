@@ -1,10 +1,9 @@
 import { beforeAll, expect, test } from 'vitest';
-import { freePort } from '../../local/ports.ts';
 import type { AuthorizationServer } from '../harness/authorization-server.ts';
 import { until } from '../harness/signals.ts';
 import { testEnvironment } from '../harness/system.ts';
 import { type OtlpCollector, type Span, startOtlpCollector } from './otlp-collector.ts';
-import { acmeOn, connect, type Keyturn, makeKeyturn, startServerFor } from './support.ts';
+import { acmeOn, connect, type Keyturn, makeKeyturn, portForApi, startServerFor } from './support.ts';
 
 const env = testEnvironment();
 let server: AuthorizationServer;
@@ -12,7 +11,7 @@ let collector: OtlpCollector;
 let keyturn: Keyturn;
 
 beforeAll(async () => {
-  const port = await freePort();
+  const port = await portForApi();
   [server, collector] = await Promise.all([startServerFor(port), startOtlpCollector()]);
   keyturn = await makeKeyturn({
     ...env,

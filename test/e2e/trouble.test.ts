@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { beforeAll, expect, test } from 'vitest';
-import { freePort } from '../../local/ports.ts';
 import { type Servers, startServers } from '../../local/servers.ts';
 import type { CredentialDoc } from '../../src/shared/store/documents.ts';
 import type { AuthorizationServer } from '../harness/authorization-server.ts';
@@ -11,7 +10,16 @@ import type { KeyturnProcess } from '../harness/process.ts';
 import { until } from '../harness/signals.ts';
 import { testEnvironment } from '../harness/system.ts';
 import { type Load, startLoad } from './load.ts';
-import { acmeOn, allSettled, connect, type Keyturn, makeKeyturn, repeat, startServerFor } from './support.ts';
+import {
+  acmeOn,
+  allSettled,
+  connect,
+  type Keyturn,
+  makeKeyturn,
+  portForApi,
+  repeat,
+  startServerFor,
+} from './support.ts';
 
 const CREDENTIALS = 40;
 
@@ -24,7 +32,7 @@ let load: Load;
 const workers: KeyturnProcess[] = [];
 
 beforeAll(async () => {
-  const port = await freePort();
+  const port = await portForApi();
   const dir = await mkdtemp(join(tmpdir(), 'keyturn-trouble-'));
   servers = await startServers({ env: process.env, dir, ephemeral: true, progress: () => {} });
   server = await startServerFor(port);
