@@ -1,0 +1,204 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+import { GENERATED, updateDocs, withTable } from '../scripts/docs.ts';
+import { TRANSITIONS } from '../src/shared/lifecycle.ts';
+
+const ROOT = fileURLToPath(new URL('../', import.meta.url));
+
+/** A source file: its path from the root, its code without comments, and the files of ours that it imports. */
+type Source = { path: string; code: string; imports: string[]; valueImports: string[] };
+
+const sources: Source[] = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' })
+  .filter((file) => file.endsWith('.ts'))
+  .map((file) => readSource(join('src', file)));
+
+function readSource(path: string): Source {
+  const code = withoutComments(readFileSync(join(ROOT, path), 'utf8'));
+  const all = importsOf(path, code);
+  const typesOnly = new Set(importsOf(path, [...code.matchAll(/\b(?:import|export) type\b[^;]*;/g)].join('\n')));
+  return { path, code, imports: all, valueImports: all.filter((one) => !typesOnly.has(one)) };
+}
+
+/** Comments go; strings stay, so that a URL keeps its slashes. */
+function withoutComments(text: string): string {
+  return text.replace(
+    /('(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|`(?:\\.|[^`\\])*`)|\/\*[\s\S]*?\*\/|\/\/[^\n]*/g,
+    (all, string) => (string === undefined ? ' ' : all),
+  );
+}
+
+function importsOf(path: string, code: string): string[] {
+  return [...code.matchAll(/\b(?:from|import)\s*\(?\s*'(\.[^']+)'/g)].map(([, to]) =>
+    relative(ROOT, join(ROOT, dirname(path), to!)),
+  );
+}
+
+const layerOf = (path: string) => path.split('/').slice(0, 2).join('/');
+
+/** What each part of the source may import from. */
+const MAY_IMPORT: Record<string, string[]> = {
+  'src/shared': ['src/shared'],
+  'src/api': ['src/api', 'src/shared'],
+  'src/workers': ['src/workers', 'src/shared'],
+  'src/cli': ['src/cli', 'src/shared'],
+};
+
+/** `path imports other` wherever a layer reaches where it may not. */
+function trespasses(files: Pick<Source, 'path' | 'imports'>[]): string[] {
+  return files.flatMap(({ path, imports }) =>
+    imports
+      .filter((other) => !MAY_IMPORT[layerOf(path)]?.includes(layerOf(other)))
+      .map((other) => `${path} imports ${other}`),
+  );
+}
+
+/** One cycle among the imports, as a path; null when there is none. */
+function findCycle(files: Pick<Source, 'path' | 'valueImports'>[]): string[] | null {
+  const graph = new Map(files.map(({ path, valueImports }) => [path, valueImports]));
+  const done = new Set<string>();
+  const visit = (path: string, way: string[]): string[] | null => {
+    if (way.includes(path)) return [...way.slice(way.indexOf(path)), path];
+    if (done.has(path)) return null;
+    for (const next of graph.get(path) ?? []) {
+      const cycle = visit(next, [...way, path]);
+      if (cycle) return cycle;
+    }
+    done.add(path);
+    return null;
+  };
+  for (const path of graph.keys()) {
+    const cycle = visit(path, []);
+    if (cycle) return cycle;
+  }
+  return null;
+}
+
+/** A word of the platform, and the only files that may use it. */
+const RESERVED: [RegExp, RegExp][] = [
+  [/\bprocess\.env\b/, /^src\/\w+\/main\.ts$/],
+  [/\bDate\.now\b/, /^src\/shared\/clock\.ts$/],
+  [/\bnew Date\(\s*\)/, /^src\/shared\/clock\.ts$/],
+  [/\b(?:setTimeout|setInterval)\b/, /^src\/shared\/clock\.ts$/],
+  [/\bperformance\.now\b/, /^src\/shared\/clock\.ts$/],
+  [/\bMath\.random\b/, /^src\/shared\/random\.ts$/],
+  [/\b(?:randomBytes|randomUUID|randomInt)\b/, /^src\/shared\/random\.ts$/],
+];
+
+function misuses(files: Pick<Source, 'path' | 'code'>[]): string[] {
+  return files.flatMap(({ path, code }) =>
+    RESERVED.filter(([word, allowed]) => word.test(code) && !allowed.test(path)).map(
+      ([word]) => `${path} uses ${word.source}`,
+    ),
+  );
+}
+
+describe('the source', () => {
+  test('api → shared ← workers: no layer reaches into another, nor into local/ or test/', () => {
+    expect(sources.length).toBeGreaterThan(100);
+    expect(sources.flatMap(({ imports }) => imports).filter((path) => !existsSync(join(ROOT, path)))).toEqual([]);
+    expect(sources.flatMap(({ imports }) => imports).length).toBeGreaterThan(3 * sources.length);
+    expect(trespasses(sources)).toEqual([]);
+  });
+
+  test('imports make no cycle', () => {
+    expect(findCycle(sources)).toBeNull();
+  });
+
+  test('the environment, the clock and chance are read in one place each', () => {
+    expect(misuses(sources)).toEqual([]);
+  });
+
+  test('these checks find what they look for', () => {
+    expect(trespasses([{ path: 'src/api/a.ts', imports: ['src/workers/run.ts', 'local/ports.ts'] }])).toHaveLength(2);
+    const files = [
+      { path: 'a.ts', valueImports: ['b.ts'] },
+      { path: 'b.ts', valueImports: ['c.ts'] },
+      { path: 'c.ts', valueImports: ['b.ts'] },
+    ];
+    expect(findCycle(files)).toEqual(['b.ts', 'c.ts', 'b.ts']);
+    const code = withoutComments("// Date.now()\nconst at = new Date( );\nconst text = 'http://x';");
+    expect(misuses([{ path: 'src/api/a.ts', code }])).toEqual([expect.stringContaining('new Date')]);
+    expect(code).toContain('http://x');
+    expect(misuses([{ path: 'src/api/a.ts', code: 'new Date(ms)' }])).toEqual([]);
+  });
+});
+
+describe('the documentation', () => {
+  test.each(GENERATED.map(({ file, marker }) => [file, marker]))('%s: the table "%s" is that of the code', (file) => {
+    expect(
+      updateDocs(
+        { check: true },
+        GENERATED.filter((one) => one.file === file),
+      ),
+    ).toEqual([]);
+  });
+
+  test('the lifecycle has one row to a transition, and a table that is out of date is found', () => {
+    const [lifecycle] = GENERATED;
+    const { table } = lifecycle!;
+    for (const [name, { from, to, entry }] of Object.entries(TRANSITIONS)) {
+      const sources = from.map((state) => `\`${state}\``).join(', ');
+      expect(table).toContain(`| \`${name}\` | ${sources} | \`${to}\` | \`${entry}\` |`);
+    }
+    const stale = '# x\n<!-- transitions -->\n| old |\n<!-- /transitions -->\nend';
+    expect(withTable(stale, lifecycle!)).toBe(`# x\n<!-- transitions -->\n\n${table}\n\n<!-- /transitions -->\nend`);
+    expect(() => withTable('# no markers', lifecycle!)).toThrow('must hold <!-- transitions -->');
+  });
+
+  test('docs/INVARIANTS.md: each of the ten promises cites tests that exist', () => {
+    const text = readFileSync(join(ROOT, 'docs/INVARIANTS.md'), 'utf8');
+    expect(brokenCitations(text)).toEqual([]);
+  });
+
+  test('a promise without a test, a file and a name that there is not are found', () => {
+    const self = 'test/architecture.test.ts';
+    const sections = Array.from(
+      { length: 10 },
+      (_, index) => `## ${index + 1}. A promise\n- \`${self}\`: imports make no cycle\n`,
+    );
+    expect(brokenCitations(sections.join('\n'))).toEqual([]);
+    expect(brokenCitations(sections.slice(1).join('\n'))).toEqual(['promise 1 cites no test']);
+    const wrong = `${sections.join('\n')}- \`test/gone.test.ts\`: x\n- \`${self}\`: no such ${'name'}\n`;
+    expect(brokenCitations(wrong)).toEqual([
+      'promise 10: test/gone.test.ts does not exist',
+      `promise 10: ${self} has no test "no such ${'name'}"`,
+    ]);
+  });
+});
+
+/**
+ * Under a heading that begins with a promise's number, a citation is a line of a list: the path of a test file in
+ * backticks, a colon, and the test's name or a part of it.
+ */
+function brokenCitations(text: string): string[] {
+  const sections = text.split(/^#+\s+(?=(?:promise\s+)?\d+\b)/im).slice(1);
+  const cited = new Map(sections.map((section) => [Number(/\d+/.exec(section)![0]), citationsIn(section)]));
+  return Array.from({ length: 10 }, (_, index) => index + 1).flatMap((promise) => {
+    const citations = cited.get(promise) ?? [];
+    if (citations.length === 0) return [`promise ${promise} cites no test`];
+    return citations.map(faultOf).flatMap((fault) => (fault ? [`promise ${promise}: ${fault}`] : []));
+  });
+}
+
+type Citation = { file: string; name: string };
+
+function citationsIn(section: string): Citation[] {
+  const lines = section.replaceAll(/\n[ \t]+(?=\S)/g, ' ').matchAll(/^\s*[-*]\s+`(test\/[^`]+)`:?\s*(.*)$/gm);
+  return [...lines].map(([, file, name]) => ({ file: file!, name: plain(name!).replace(/[.;]$/, '') }));
+}
+
+function faultOf({ file, name }: Citation): string | null {
+  if (!existsSync(join(ROOT, file))) return `${file} does not exist`;
+  const found = name !== '' && plain(readFileSync(join(ROOT, file), 'utf8')).includes(name);
+  return found ? null : `${file} has no test "${name}"`;
+}
+
+/** Quotes, emphasis and spaces do not count. */
+function plain(text: string): string {
+  return text
+    .replaceAll(/["'“”‘’`*\\]/g, '')
+    .replaceAll(/\s+/g, ' ')
+    .trim();
+}
