@@ -1,0 +1,52 @@
+import { type ParseArgsOptionsConfig, parseArgs } from 'node:util';
+import { loadPlugin, pluginNames } from '../shared/crypto/discover.ts';
+import { AppError } from '../shared/errors.ts';
+import type { Call, Command, ExitCode } from './command.ts';
+
+const FOLDER = new URL('./commands/', import.meta.url);
+
+/** Runs `<noun> <verb> [options]`. Throws `invalid_request` with what to type when that is no command. */
+export async function runCommand(args: string[], given: Omit<Call, 'options'>): Promise<ExitCode> {
+  const commands = await loadCommands();
+  const [noun, verb, ...rest] = args;
+  if (noun === undefined || noun === '--help' || noun === 'help') {
+    given.print(overview(commands));
+    return 0;
+  }
+  const command = commands.find((one) => one.noun === noun && one.verb === verb);
+  if (!command) {
+    throw new AppError('invalid_request', {
+      detail: `There is no command "${[noun, verb].filter(Boolean).join(' ')}".\n\n${overview(commands)}`,
+    });
+  }
+  const options = parse(rest, command);
+  if (options.help) {
+    given.print(helpOf(command));
+    return 0;
+  }
+  return command.run({ ...given, options });
+}
+
+async function loadCommands(): Promise<Command[]> {
+  const names = await pluginNames(FOLDER, import.meta.url);
+  return Promise.all(names.map((name) => loadPlugin<Command>(FOLDER, import.meta.url, 'command', name)));
+}
+
+function parse(args: string[], command: Command): Call['options'] {
+  const options: ParseArgsOptionsConfig = { ...command.options, help: { type: 'boolean' } };
+  try {
+    return parseArgs({ args, options, strict: true, allowPositionals: false }).values as Call['options'];
+  } catch (error) {
+    throw new AppError('invalid_request', { detail: `${(error as Error).message}\n\n${helpOf(command)}` });
+  }
+}
+
+function overview(commands: Command[]): string {
+  const rows = commands.map(({ noun, verb, about }) => `  ${`${noun} ${verb}`.padEnd(24)}${about}`);
+  return ['Usage: keyturn <noun> <verb> [options]', '', ...rows, '', '`--help` after a command says more.'].join('\n');
+}
+
+function helpOf({ noun, verb, about, help, meanings }: Command): string {
+  const rows = Object.entries(meanings).map(([option, meaning]) => `  --${option.padEnd(26)}${meaning}`);
+  return [`Usage: keyturn ${noun} ${verb} [options]`, '', about, '', ...rows, '', help].join('\n');
+}
