@@ -41,6 +41,7 @@ export async function makeCall(deps: WorkerDeps, doc: CredentialDoc, signal: Abo
 async function openAdmin(deps: WorkerDeps, doc: CredentialDoc): Promise<HeldSecret | null> {
   const { admin_credential_id: id } = doc.metadata;
   if (id === undefined) return null;
+  if (id === doc._id) return doc.secret && { material: await openMaterial(deps, doc), metadata: doc.metadata };
   const admin = await deps.database
     .collection('credentials')
     .findOne({ _id: id, tenantId: doc.tenantId, service: doc.service, state: 'active', blocked: null })

@@ -31,15 +31,20 @@ export function nextStep(doc: CredentialDoc, now: number): Step | null {
   if (!rotation) return null;
   if (rotation.discard) return discard;
   if (rotation.step !== 'promoted') return obstacleTo(doc, rotation) ? refuse : STEPS[rotation.step];
-  return rotation.retireAt !== null && rotation.retireAt.getTime() <= now ? retire : null;
+  const overlaps = rotation.retireAt !== null && rotation.retireAt.getTime() > now;
+  return overlaps && !isEnding(doc) ? null : retire;
 }
 
 /** States in which a credential is rotated. A quarantined one may be, and stays quarantined: that is how a leak is mended. */
 export const ROTATABLE: readonly CredentialDoc['state'][] = ['active', 'quarantined'];
 
+function isEnding(doc: CredentialDoc): boolean {
+  return !ROTATABLE.includes(doc.state) || doc.blocked?.reason === 'revocation';
+}
+
 /** Why a rotation that is not promoted must end: the credential is being revoked, or has another secret already. */
 function obstacleTo(doc: CredentialDoc, rotation: RotationDoc): 'conflict' | 'transition_refused' | null {
-  if (!ROTATABLE.includes(doc.state) || doc.blocked?.reason === 'revocation') return 'transition_refused';
+  if (isEnding(doc)) return 'transition_refused';
   return doc.generation === rotation.generation ? null : 'conflict';
 }
 

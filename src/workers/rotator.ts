@@ -80,9 +80,15 @@ export async function loadRotators(): Promise<Rotators> {
 
 /** The one that `metadata.rotator` names, else the first that applies. Throws `provider_unsupported`. */
 export function chooseRotator(rotators: Rotators, credential: RotationCall['credential']): Rotator {
+  return findRotator(rotators, credential) ?? refuse(rotators);
+}
+
+/** As `chooseRotator`; undefined where there is none. */
+export function findRotator(rotators: Rotators, credential: RotationCall['credential']): Rotator | undefined {
   const named = credential.metadata.rotator;
-  if (named !== undefined) return namedRotator(rotators, named);
-  return [...rotators.values()].find((rotator) => rotator.appliesTo(credential)) ?? refuse(rotators);
+  return named !== undefined
+    ? rotators.get(named)
+    : [...rotators.values()].find((rotator) => rotator.appliesTo(credential));
 }
 
 /** The rotator of that name. Throws `provider_unsupported`. */
