@@ -14,7 +14,7 @@ import { revokeAtProvider, verdictOf } from './provider-revocation.ts';
 import { type Ending, endOf } from './replacement.ts';
 import { takesBudget } from './revocation-budget.ts';
 import { rotateAway } from './rotation-response.ts';
-import { chooseRotator, type Rotators } from './rotator.ts';
+import { findRotator, type Rotators } from './rotator.ts';
 
 export type PlaybookDeps = WorkerDeps & { rotators: Rotators };
 
@@ -29,7 +29,7 @@ export async function runPlaybook(deps: PlaybookDeps, id: string, signal: AbortS
     return;
   }
   const doc = await credentialOf(deps, incident);
-  if (doc && isHeldFor(incident, doc) && isRotatable(deps, doc)) return rotateAway(deps, incident, signal);
+  if (doc && isHeldFor(incident, doc) && findRotator(deps.rotators, doc)) return rotateAway(deps, incident, signal);
   return underLease(deps, incident, signal);
 }
 
@@ -55,14 +55,6 @@ async function credentialOf(
   { tenantId, credentialId }: IncidentDoc,
 ): Promise<CredentialDoc | null> {
   return deps.database.collection('credentials').findOne({ _id: credentialId as string, tenantId });
-}
-
-function isRotatable(deps: PlaybookDeps, doc: CredentialDoc): boolean {
-  try {
-    return chooseRotator(deps.rotators, doc) !== undefined;
-  } catch {
-    return false;
-  }
 }
 
 /** Needs no lease: the state stops the release in every process, whatever a worker does with the credential meanwhile. */
