@@ -13,6 +13,8 @@ export type Hints = {
   add<N extends JobName>(name: N, hints: Hint<N>[]): Promise<void>;
   /** Jobs that wait in all partitions of a queue. */
   waiting(name: JobName): Promise<number>;
+  /** False, once, when Redis holds nothing of ours: at the first start, and after it was wiped. Throws `queue_unavailable`. */
+  remembers(): Promise<boolean>;
   ping(): Promise<void>;
   close(): Promise<void>;
 };
@@ -85,6 +87,13 @@ export function openHints(settings: QueueSettings, onError: (error: Error) => vo
         partitions.map((partition) => queueFor(name, partition).getJobCountByTypes('waiting', 'prioritized')),
       );
       return counts.reduce((sum, count) => sum + count, 0);
+    },
+    remembers: async () => {
+      try {
+        return (await connection.set(`{${settings.prefix}}:known`, '1', 'NX')) === null;
+      } catch (cause) {
+        throw new AppError('queue_unavailable', { cause });
+      }
     },
     ping: async () => {
       try {

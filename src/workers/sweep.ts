@@ -20,6 +20,8 @@ type DueRow = {
   field: string;
   /** Keeps the date that was due until a worker has settled it. */
   claim?: string;
+  /** Tells what was handed over from what is due by itself within the time of a claim. Absent: it waits for that time. */
+  isClaimed?: Document;
   /** What `jobs` needs of a document besides its id. */
   read?: string[];
   jobs(docs: DueDoc[]): { queue: JobName; payload: JobPayload<JobName> }[];
@@ -41,6 +43,7 @@ const DUE: DueRow[] = [
     in: 'credentials' as const,
     field: `due.${what}`,
     claim: `claimed.${what}`,
+    isClaimed: { [`claimed.${what}`]: { $exists: true } },
     read: ['service'],
     jobs: byService('refresh'),
   })),
@@ -48,6 +51,7 @@ const DUE: DueRow[] = [
     in: 'credentials',
     field: 'due.rotate',
     claim: 'claimed.rotate',
+    isClaimed: { 'claimed.rotate': { $exists: true } },
     read: ['service'],
     jobs: byService('rotate'),
   },
@@ -55,6 +59,7 @@ const DUE: DueRow[] = [
     // The relay: events whose hint was lost, and those that are to be tried again.
     in: 'events',
     field: 'dueAt',
+    isClaimed: { status: 'accepted' },
     read: ['type'],
     jobs: (docs) =>
       groups(docs, (doc) => eventRow(doc.type as string)?.queue).flatMap(([queue, ids]) =>
@@ -96,7 +101,7 @@ const MOST_WAITING = 400;
 /** One look at everything that may be due. Resolves to the number of objects handed to workers. */
 export async function sweep(deps: SweepDeps): Promise<number> {
   // Without Redis a claim would only delay the work.
-  await deps.hints.ping();
+  if (!(await deps.hints.remembers())) for (const row of DUE) await giveUpClaims(deps, row);
   let total = await sweepInbox(deps);
   for (const row of DUE) total += await sweepRow(deps, row);
   return total;
@@ -106,9 +111,14 @@ async function sweepRow(deps: SweepDeps, row: DueRow): Promise<number> {
   for (let total = 0; ; ) {
     const docs = await claimDue(deps, row);
     const jobs = Map.groupBy(row.jobs(docs), ({ queue }) => queue);
-    for (const [queue, group] of jobs) {
-      const hints = group.map(({ payload }) => ({ payload, priority: PRIORITY.normal }));
-      await deps.hints.add(queue as 'refresh', hints as never);
+    try {
+      for (const [queue, group] of jobs) {
+        const hints = group.map(({ payload }) => ({ payload, priority: PRIORITY.normal }));
+        await deps.hints.add(queue as 'refresh', hints as never);
+      }
+    } catch (error) {
+      await giveUpClaims(deps, row);
+      throw error;
     }
     total += docs.length;
     if (docs.length < CLAIM_SIZE || (await isBackedUp(deps, [...jobs.keys()]))) return total;
@@ -120,7 +130,7 @@ async function isBackedUp(deps: SweepDeps, queues: JobName[]): Promise<boolean> 
   return waiting.some((count) => count >= MOST_WAITING);
 }
 
-/** Claims up to `CLAIM_SIZE` documents in three calls. Two sweepers never claim the same one. */
+/** Claims up to `CLAIM_SIZE` documents in two calls. Two sweepers never claim the same one. */
 async function claimDue(deps: SweepDeps, row: DueRow): Promise<DueDoc[]> {
   const collection = deps.database.db.collection<DueDoc>(row.in);
   const now = new Date(deps.clock.now());
@@ -129,16 +139,33 @@ async function claimDue(deps: SweepDeps, row: DueRow): Promise<DueDoc[]> {
   const set: Document = { [row.field]: until };
   if (row.claim) set[row.claim] = { $ifNull: [`$${row.claim}`, `$${row.field}`] };
   try {
-    const found = await collection
-      .find({ [row.field]: { $lte: now } }, { projection: { _id: 1 } })
+    const projection = Object.fromEntries((row.read ?? ['_id']).map((field) => [field, 1]));
+    const found = (await collection
+      .find({ [row.field]: { $lte: now } }, { projection })
       .sort({ [row.field]: 1 })
       .limit(CLAIM_SIZE)
-      .toArray();
+      .toArray()) as DueDoc[];
     if (found.length === 0) return [];
     const ids = found.map((doc) => doc._id);
-    await collection.updateMany({ _id: { $in: ids }, [row.field]: { $lte: now } }, [{ $set: set }]);
-    const projection = Object.fromEntries((row.read ?? []).map((field) => [field, 1]));
+    const claimed = await collection.updateMany({ _id: { $in: ids }, [row.field]: { $lte: now } }, [{ $set: set }]);
+    if (claimed.modifiedCount === found.length) return found;
+    // Another sweeper was faster with some of them.
     return (await collection.find({ _id: { $in: ids }, [row.field]: until }, { projection }).toArray()) as DueDoc[];
+  } catch (error) {
+    throw toStoreError(error);
+  }
+}
+
+/**
+ * What was claimed and may have been lost with its jobs is due again now, not when its claim ends. Of other sweepers' claims
+ * too: a job that comes twice finds nothing to do.
+ */
+async function giveUpClaims(deps: SweepDeps, row: DueRow): Promise<void> {
+  if (!row.isClaimed) return;
+  const now = deps.clock.now();
+  const filter = { [row.field]: { $gt: new Date(now), $lte: new Date(now + 2 * CLAIM_MS) }, ...row.isClaimed };
+  try {
+    await deps.database.db.collection<DueDoc>(row.in).updateMany(filter, { $set: { [row.field]: new Date(now) } });
   } catch (error) {
     throw toStoreError(error);
   }
