@@ -22,8 +22,9 @@ export async function serve(config: Config, stopping: AbortSignal): Promise<void
   const workers = await runWorkers({ ...deps, journal, workerId });
   if (!stopping.aborted) await new Promise((resolve) => stopping.addEventListener('abort', resolve, { once: true }));
   log.info('stopping: work in hand is finished first');
-  await workers.stop();
+  const finished = await workers.stop();
   await deps.close();
-  journal.close();
+  // What is still under way goes on writing to it, until the process ends.
+  if (finished) journal.close();
   log.info('stopped');
 }
