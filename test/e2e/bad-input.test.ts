@@ -1,19 +1,19 @@
 import { randomBytes } from 'node:crypto';
 import { beforeAll, describe, expect, test } from 'vitest';
-import type { EventDoc } from '../../src/shared/store/documents.ts';
 import type { AuthorizationServer } from '../harness/authorization-server.ts';
 import { openBrowser } from '../harness/browser.ts';
-import { until } from '../harness/signals.ts';
-import { goodReply, REPLIES, type StubProvider, type StubReply, startStubProvider } from '../harness/stub-provider.ts';
 import { testEnvironment } from '../harness/system.ts';
 import { codeFor } from './load.ts';
 import {
   type Answer,
+  acceptedId,
   acmeOn,
   authorize,
   connect,
   type Keyturn,
   makeKeyturn,
+  openWork,
+  outcomeOf,
   portForApi,
   startServerFor,
   toAnswer,
@@ -22,26 +22,14 @@ import {
 
 const env = testEnvironment();
 let server: AuthorizationServer;
-let stub: StubProvider;
 let keyturn: Keyturn;
 
 beforeAll(async () => {
   const port = await portForApi();
-  [server, stub] = await Promise.all([startServerFor(port), startStubProvider()]);
-  keyturn = await makeKeyturn({
-    ...env,
-    ...acmeOn(server),
-    KEYTURN_PORT: String(port),
-    KEYTURN_PROVIDERS: 'acme,stub',
-    KEYTURN_PROVIDER_STUB_TYPE: 'oauth2',
-    KEYTURN_PROVIDER_STUB_AUTHORIZE_URL: `${stub.url}/authorize`,
-    KEYTURN_PROVIDER_STUB_TOKEN_URL: `${stub.url}/token`,
-    KEYTURN_PROVIDER_STUB_CLIENT_ID: 'keyturn',
-    KEYTURN_PROVIDER_STUB_CLIENT_SECRET: 'stub-secret',
-    KEYTURN_CALL_TIMEOUT_SECONDS: '1',
-  });
+  server = await startServerFor(port);
+  keyturn = await makeKeyturn({ ...env, ...acmeOn(server), KEYTURN_PORT: String(port) });
   await Promise.all([keyturn.startApi(), keyturn.startWorkers()]);
-  return () => Promise.all([server.stop(), stub.stop()]);
+  return () => server.stop();
 });
 
 /** RFC 9457, with the stable code and words for whoever must act. */
@@ -62,22 +50,6 @@ const eventOf = (data: object, more: object = {}) => ({
   ...more,
 });
 
-/** The settled event, as the API tells it. */
-async function outcomeOf(eventId: string): Promise<Record<string, unknown>> {
-  return until(
-    async () => {
-      const { body } = await keyturn.call('GET', `/v1/events/${eventId}`);
-      return ['succeeded', 'failed', 'parked'].includes(body.status as string) ? body : null;
-    },
-    { what: `event ${eventId} to end`, timeoutMs: 25_000, everyMs: 100 },
-  );
-}
-
-async function acceptedId(answer: Answer): Promise<string> {
-  expect(answer.status, answer.text).toBe(202);
-  return (answer.body.results as { eventId: string }[])[0]!.eventId;
-}
-
 describe('what is not valid is refused with what to do, and leaves nothing behind', () => {
   test('promise 2: an unknown service', async () => {
     const before = (await keyturn.events()).length;
@@ -86,7 +58,7 @@ describe('what is not valid is refused with what to do, and leaves nothing behin
       await keyturn.send('credential.import.requested', data),
       400,
       'unknown_service',
-      /Configured are: acme, stub/,
+      /Configured are: acme/,
     );
     const begun = await keyturn.call('POST', '/v1/authorizations', { service: 'nobody', subject: 'ada' });
     expectProblem(begun, 400, 'unknown_service', /Configured are/);
@@ -110,7 +82,7 @@ describe('what is not valid is refused with what to do, and leaves nothing behin
     expect(results[1]!.problem!.detail).toMatch(/source/);
     expect(results[2]!.problem!.detail).toMatch(/type/);
     for (const { eventId } of [results[0]!, results[4]!]) {
-      expect(await outcomeOf(eventId)).toMatchObject({ status: 'succeeded' });
+      expect(await outcomeOf(keyturn, eventId)).toMatchObject({ status: 'succeeded' });
     }
     const made = await keyturn.credentials({ subject: /^batch-/ });
     expect(made.map(({ subject, state }) => `${subject} ${state}`).sort()).toEqual([
@@ -133,7 +105,7 @@ describe('what is not valid is refused with what to do, and leaves nothing behin
     const made = await keyturn.call('POST', '/v1/tenants', { name: 'other' });
     const stranger = keyturn.as((made.body.admin as { key: string }).key);
     const eventId = await acceptedId(await keyturn.send('credential.import.requested', importOf('mine')));
-    const credentialId = (await outcomeOf(eventId)).credentialId as string;
+    const credentialId = (await outcomeOf(keyturn, eventId)).credentialId as string;
     const nothing = `cred_${'0'.repeat(32)}`;
     for (const [method, path] of [
       ['GET', ''],
@@ -211,10 +183,13 @@ describe("a person's way that is not as it should be ends on a page that says so
 
   test('a code that is used twice: the second event fails, the first keeps its own outcome', async () => {
     const data = await codeFor(server, 'twice');
-    const first = await outcomeOf(await acceptedId(await keyturn.send('credential.exchange.requested', data)));
+    const first = await outcomeOf(keyturn, await acceptedId(await keyturn.send('credential.exchange.requested', data)));
     expect(first).toMatchObject({ status: 'succeeded' });
     const second = { ...data, subject: 'twice-again' };
-    const event = await outcomeOf(await acceptedId(await keyturn.send('credential.exchange.requested', second)));
+    const event = await outcomeOf(
+      keyturn,
+      await acceptedId(await keyturn.send('credential.exchange.requested', second)),
+    );
     expect(event).toMatchObject({
       status: 'failed',
       problem: { type: 'https://keyturn.dev/problems/provider_rejected' },
@@ -223,78 +198,6 @@ describe("a person's way that is not as it should be ends on a page that says so
   });
 });
 
-describe('a provider that misbehaves', () => {
-  const exchange = (subject: string) => ({
-    service: 'stub',
-    subject,
-    code: `code-of-${subject}`,
-    codeVerifier: 'v'.repeat(43),
-    redirectUri: `${keyturn.baseUrl}/v1/oauth/callback`,
-    scopes: ['read'],
-  });
-  const exchangedAfter = async (subject: string, ...replies: StubReply[]) => {
-    stub.script(...replies);
-    return outcomeOf(await acceptedId(await keyturn.send('credential.exchange.requested', exchange(subject))));
-  };
-  const attempts = (subject: string) => stub.calls.filter(({ form }) => form.code === `code-of-${subject}`).length;
-
-  test.each<[string, StubReply, string, RegExp]>([
-    ['400 invalid_grant', REPLIES.invalidGrant, 'provider_rejected', /rejected/],
-    ['200 with an error in it', REPLIES.okWithError, 'provider_rejected', /rejected/],
-    ['400 without a reason', { status: 400, body: 'no' }, 'provider_rejected', /rejected/],
-    ['fewer scopes', { body: { ...goodReply(1), scope: 'nothing' } }, 'scopes_missing', /consent again/],
-  ])('%s: the event fails once, with a reason, and no credential is made', async (what, reply, code, advice) => {
-    const subject = `no ${what}`;
-    const event = await exchangedAfter(subject, reply);
-    expect(event).toMatchObject({ status: 'failed', problem: { type: `https://keyturn.dev/problems/${code}` } });
-    const problem = event.problem as { title: string; detail?: string };
-    expect(`${problem.title} ${problem.detail ?? ''}`).toMatch(advice);
-    expect(attempts(subject)).toBe(1);
-    expect(await keyturn.credentials({ subject })).toEqual([]);
-  });
-
-  test('401 invalid_client: the event is parked for the operator, who is told which variables to check', async () => {
-    const event = await exchangedAfter('misconfigured', REPLIES.invalidClient);
-    expect(event).toMatchObject({
-      status: 'parked',
-      problem: { type: expect.stringMatching(/provider_misconfigured$/) },
-    });
-    expect((event.problem as { detail: string }).detail).toContain('KEYTURN_PROVIDER_STUB_CLIENT_SECRET');
-  });
-
-  test.each<[string, StubReply]>([
-    ['503', REPLIES.unavailable],
-    ['503 in HTML', REPLIES.html],
-    ['429', { ...REPLIES.throttled, headers: { 'retry-after': '1' } }],
-  ])('promise 9: %s is tried again, and then succeeds', { timeout: 40_000 }, async (what, reply) => {
-    const subject = `later ${what}`;
-    expect(await exchangedAfter(subject, reply)).toMatchObject({ status: 'succeeded' });
-    expect(attempts(subject)).toBe(2);
-    const [doc] = await keyturn.credentials({ subject });
-    expect(doc).toMatchObject({ state: 'active', generation: 1, lease: null });
-  });
-
-  test.each<[string, StubReply]>([
-    ['a reset connection', REPLIES.reset],
-    ['no answer', REPLIES.hang],
-  ])(
-    'promise 4: %s may have spent the code: it is not sent twice, and the person is asked again',
-    async (what, reply) => {
-      const subject = `unknown ${what}`;
-      const event = await exchangedAfter(subject, reply);
-      expect(event).toMatchObject({
-        status: 'failed',
-        problem: { type: expect.stringMatching(/exchange_interrupted$/) },
-      });
-      expect((event.problem as { title: string }).title).toMatch(/consent again/);
-      expect(attempts(subject)).toBe(1);
-      expect(await keyturn.credentials({ subject })).toEqual([]);
-    },
-  );
-});
-
-test('nothing is left half done: no event is open, no lease is held, no code or verifier is kept in the clear', async () => {
-  const events: EventDoc[] = await keyturn.events();
-  expect(events.filter(({ status, lease }) => lease || status === 'accepted' || status === 'processing')).toEqual([]);
-  expect(JSON.stringify(events)).not.toContain('code-of-');
+test('nothing is left half done: no event is open, no lease is held', async () => {
+  expect(await openWork(keyturn)).toEqual([]);
 });

@@ -1,4 +1,5 @@
 /** Looks for secrets where none may be, in every spelling that they may have taken on the way. */
+import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Redis } from 'ioredis';
@@ -9,6 +10,13 @@ export type Canaries = Map<string, string>;
 
 /** What lies in one place, as text. */
 export type Place = { where: string; text: string };
+
+/** Makes a secret that is recognised anywhere. */
+export function newCanary(canaries: Canaries, name: string): string {
+  const value = `canary-${name}-${randomBytes(12).toString('hex')}`;
+  canaries.set(name, value);
+  return value;
+}
 
 /** `<name> in <where>` for each canary that is found. */
 export function findCanaries(canaries: Canaries, places: Place[]): string[] {

@@ -7,11 +7,30 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { type Servers, startServers } from '../../local/servers.ts';
 import { openBrowser } from '../harness/browser.ts';
 import { until } from '../harness/signals.ts';
-import { type StubCall, type StubProvider, type StubReply, startStubProvider } from '../harness/stub-provider.ts';
+import { type StubProvider, startStubProvider } from '../harness/stub-provider.ts';
 import { testEnvironment } from '../harness/system.ts';
-import { type Canaries, findCanaries, type Place, placesInFiles, placesInMongo, placesInRedis } from './canaries.ts';
+import {
+  type Canaries,
+  findCanaries,
+  newCanary,
+  type Place,
+  placesInFiles,
+  placesInMongo,
+  placesInRedis,
+} from './canaries.ts';
+import { STRUCTURED, sendNonsense } from './canary-nonsense.ts';
+import { answerWithCanaries, ECHOES } from './canary-provider.ts';
 import { type OtlpCollector, startOtlpCollector } from './otlp-collector.ts';
-import { type Answer, authorize, type Caller, type Keyturn, makeKeyturn, newApiKey, toAnswer } from './support.ts';
+import {
+  type Answer,
+  authorize,
+  type Caller,
+  type Keyturn,
+  makeKeyturn,
+  newApiKey,
+  stubAt,
+  toAnswer,
+} from './support.ts';
 
 const env = testEnvironment();
 const canaries: Canaries = new Map();
@@ -25,12 +44,7 @@ const replies: Place[] = [];
 /** Every command that Redis was sent. */
 const commands: string[] = [];
 
-/** Makes a secret that is recognised anywhere. */
-function canary(name: string): string {
-  const value = `canary-${name}-${randomBytes(12).toString('hex')}`;
-  canaries.set(name, value);
-  return value;
-}
+const canary = (name: string) => newCanary(canaries, name);
 
 beforeAll(async () => {
   const dir = await mkdtemp(join(tmpdir(), 'keyturn-canary-'));
@@ -55,7 +69,7 @@ function environment(): Record<string, string> {
   canaries.set('root key', rootKey.toString('base64'));
   canaries.set('root key in hex', rootKey.toString('hex'));
   canaries.set('admin key', adminKey);
-  stub.always(answerWithCanaries);
+  stub.always((call) => answerWithCanaries(canaries, call));
   return {
     ...env,
     MONGODB_URI: servers.mongo.uri,
@@ -63,52 +77,10 @@ function environment(): Record<string, string> {
     KEYTURN_ROOT_KEYS: rootKey.toString('base64'),
     KEYTURN_BOOTSTRAP_KEY: adminKey,
     KEYTURN_LOG_LEVEL: 'trace',
-    KEYTURN_PROVIDERS: 'stub',
-    KEYTURN_PROVIDER_STUB_TYPE: 'oauth2',
-    KEYTURN_PROVIDER_STUB_AUTHORIZE_URL: `${stub.url}/authorize`,
-    KEYTURN_PROVIDER_STUB_TOKEN_URL: `${stub.url}/token`,
-    KEYTURN_PROVIDER_STUB_REVOKE_URL: `${stub.url}/revoke`,
-    KEYTURN_PROVIDER_STUB_INTROSPECT_URL: `${stub.url}/introspect`,
-    KEYTURN_PROVIDER_STUB_CLIENT_ID: 'keyturn',
-    KEYTURN_PROVIDER_STUB_CLIENT_SECRET: canary('client-secret'),
+    ...stubAt(stub, canary('client-secret')),
     OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
     OTEL_BSP_SCHEDULE_DELAY: '200',
   };
-}
-
-/** A provider that is as bad as it gets: what it does not like it quotes, with all that it was sent. */
-const ECHOES: [string, (echo: string) => StubReply][] = [
-  ['bad400', (echo) => ({ status: 400, body: { error: 'invalid_grant', error_description: echo } })],
-  ['bad401', (echo) => ({ status: 401, headers: { 'www-authenticate': echo }, body: { error: echo } })],
-  ['bad500', (echo) => ({ status: 500, headers: { 'content-type': 'text/html' }, body: `<h1>${echo}</h1>` })],
-  ['bad200', (echo) => ({ status: 200, body: { error: echo, detail: echo } })],
-  ['badform', (echo) => ({ status: 200, headers: { 'content-type': 'text/plain' }, body: echo })],
-];
-
-function answerWithCanaries({ path, form, headers }: StubCall): StubReply {
-  const { code, code_verifier: verifier, refresh_token: refresh, token } = form;
-  if (verifier) canaries.set(`verifier of ${code}`, verifier);
-  const echo = JSON.stringify({ form, authorization: headers.authorization, basic: basicOf(headers.authorization) });
-  const asked = [code, refresh, token].join(' ');
-  const bad = ECHOES.find(([mark]) => asked.includes(mark));
-  if (bad) return bad[1](echo);
-  if (path === '/introspect') return { body: { active: true } };
-  if (path === '/revoke') return { body: {} };
-  const number = canaries.size;
-  return {
-    body: {
-      access_token: canary(`access-${number}`),
-      refresh_token: canary(`refresh-${number}`),
-      id_token: canary(`id-token-${number}`),
-      token_type: 'Bearer',
-      expires_in: 3600,
-      scope: 'read',
-    },
-  };
-}
-
-function basicOf(header: string | string[] | undefined): string {
-  return Buffer.from(String(header).replace('Basic ', ''), 'base64').toString();
 }
 
 const HANDS_OVER = /\/token$|^\/v1\/principals|^\/v1\/tenants|^\/v1\/authorizations/;
@@ -125,8 +97,6 @@ function remember(call: Caller): Caller {
 function keepReply(where: string, { status, text, headers }: Answer): void {
   replies.push({ where: `${status} to ${where}`, text: `${text}\n${JSON.stringify([...headers])}` });
 }
-
-const STRUCTURED = { 'content-type': 'application/cloudevents+json' };
 
 async function sendEvent(call: Caller, type: string, data: object): Promise<Record<string, unknown>> {
   const event = { specversion: '1.0', id: randomBytes(8).toString('hex'), source: 'urn:canary', type, data };
@@ -196,7 +166,7 @@ describe('promise 1: no secret is found in the clear, whichever path it took', (
       await call('GET', `/v1/credentials/${credentialId}/token`);
       await sendEvent(call, 'credential.revocation.requested', { credentialId });
     }
-    await sendNonsense(call);
+    await sendNonsense(canaries, (key) => remember(key === undefined ? keyturn.call : keyturn.as(key)));
     await call('GET', '/metrics');
     const worker = keyturn.processes[1]!;
     // Killed with something in hand, so that its journal is there to be read.
@@ -284,31 +254,4 @@ async function connectByBrowser(): Promise<void> {
   expect(page.status, page.text).toBe(200);
   keepReply('the callback', page);
   keepReply('the callback again', await toAnswer(await browser.request(callback)));
-}
-
-/** Bodies, headers and paths that are wrong, each with a secret in it. */
-async function sendNonsense(call: Caller): Promise<void> {
-  const secret = canary('in-nonsense');
-  const event = { specversion: '1.0', id: 'nonsense', source: 'urn:canary', type: 'credential.import.requested' };
-  const post = (body: unknown, headers = STRUCTURED) => call('POST', '/v1/events', body, headers);
-  await post(`{"data": {"accessToken": "${secret}`);
-  await post({ ...event, data: { service: 'stub', subject: 's', accessToken: [secret], refreshToken: { secret } } });
-  await post({ ...event, data: { service: secret, subject: 's', accessToken: secret } });
-  await post({ ...event, data: { service: 'stub', subject: 's', accessToken: secret, kind: secret } });
-  await post({ ...event, data: secret });
-  await post({ ...event, specversion: secret, time: secret, data: { accessToken: secret } });
-  await post([{ ...event, data: { accessToken: secret } }, secret], {
-    'content-type': 'application/cloudevents-batch+json',
-  });
-  await post({ accessToken: secret }, { 'content-type': 'application/xml' });
-  await post({ ...event, data: { accessToken: secret.repeat(300_000) } });
-  await call('POST', '/v1/principals', { name: 'x', permissions: [secret] });
-  await call('GET', `/v1/events?token=${secret}`);
-  await call('GET', `/v1/oauth/callback?code=${secret}&state=${secret}`);
-  await call('GET', `/v1/oauth/start/${secret}`);
-  await call('GET', `/v1/credentials?cursor=${secret}.`);
-  const wrongKey = newApiKey();
-  canaries.set('a wrong key', wrongKey);
-  await remember(keyturn.as(wrongKey))('GET', '/v1/credentials');
-  await remember(keyturn.as(`${secret} with spaces`))('GET', '/v1/credentials');
 }

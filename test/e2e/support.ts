@@ -134,6 +134,20 @@ export function acmeOn(server: AuthorizationServer): Environment {
   return { ...providerEnvironment('acme', server), KEYTURN_PROVIDER_ACME_SCOPES: 'openid offline_access read' };
 }
 
+/** The variables of the service `stub` on a stub that answers what a test says. */
+export function stubAt({ url }: { url: string }, clientSecret = 'stub-secret'): Environment {
+  return {
+    KEYTURN_PROVIDERS: 'stub',
+    KEYTURN_PROVIDER_STUB_TYPE: 'oauth2',
+    KEYTURN_PROVIDER_STUB_AUTHORIZE_URL: `${url}/authorize`,
+    KEYTURN_PROVIDER_STUB_TOKEN_URL: `${url}/token`,
+    KEYTURN_PROVIDER_STUB_REVOKE_URL: `${url}/revoke`,
+    KEYTURN_PROVIDER_STUB_INTROSPECT_URL: `${url}/introspect`,
+    KEYTURN_PROVIDER_STUB_CLIENT_ID: 'keyturn',
+    KEYTURN_PROVIDER_STUB_CLIENT_SECRET: clientSecret,
+  };
+}
+
 /** A strict authorization server whose only client is the Keyturn that will listen on `port`. */
 export async function startServerFor(port: number, scopes?: string[]): Promise<AuthorizationServer> {
   const redirectUri = `http://127.0.0.1:${port}/v1/oauth/callback`;
@@ -186,4 +200,26 @@ export function allSettled(keyturn: Keyturn, timeoutMs = 30_000): Promise<EventD
     },
     { what: 'every event to end', timeoutMs, everyMs: 200 },
   );
+}
+
+/** The id of the one event that an answer of `send` accepts. */
+export async function acceptedId(answer: Answer): Promise<string> {
+  expect(answer.status, answer.text).toBe(202);
+  return (answer.body.results as { eventId: string }[])[0]!.eventId;
+}
+
+/** The event once it has ended, as the API tells it. */
+export function outcomeOf(keyturn: Keyturn, eventId: string): Promise<Record<string, unknown>> {
+  return until(
+    async () => {
+      const { body } = await keyturn.call('GET', `/v1/events/${eventId}`);
+      return ['succeeded', 'failed', 'parked'].includes(body.status as string) ? body : null;
+    },
+    { what: `event ${eventId} to end`, timeoutMs: 25_000, everyMs: 100 },
+  );
+}
+
+/** Events that are open or held: work that somebody would have to finish. */
+export async function openWork(keyturn: Keyturn): Promise<EventDoc[]> {
+  return keyturn.events({ $or: [{ lease: { $ne: null } }, { status: { $in: ['accepted', 'processing'] } }] });
 }
