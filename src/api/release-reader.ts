@@ -11,6 +11,7 @@ const FIELDS = [
   'tenantId',
   'service',
   'subject',
+  'kind',
   'state',
   'generation',
   'secret',
@@ -46,7 +47,7 @@ async function readAll({ database }: Pick<Deps, 'database'>, refs: CredentialRef
   try {
     const found = await database
       .collection('credentials')
-      .find({ _id: { $in: ids }, tenantId: { $in: tenants } }, { projection: PROJECTION })
+      .find({ _id: { $in: ids }, tenantId: { $in: tenants } }, { projection: PROJECTION, hint: { _id: 1 } })
       .toArray();
     const byId = new Map(found.map((doc) => [doc._id, doc]));
     return refs.map(({ id, tenantId }) => {

@@ -89,7 +89,8 @@ async function writeAll(database: Database, changes: Change[], session: ClientSe
     writes.push(
       'insert' in operation
         ? { insertOne: { document: operation.insert as AnyDocument } }
-        : { updateOne: { filter: operation.update, update: operation.set } },
+        : // The id decides; without the hint the planner weighs every index that the filter's other fields touch.
+          { updateOne: { filter: operation.update, update: operation.set, hint: { _id: 1 } } },
     );
   }
   for (const [name, writes] of byCollection) {
