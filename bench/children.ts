@@ -9,12 +9,23 @@ export async function forkAndHear<T>(file: string, args: string[] = [], env?: Re
   return { child, message: message as T };
 }
 
+const running = new Set<ChildProcess>();
+
+/** No child outlives a bench that is interrupted. */
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGKILL');
+});
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
+
 /** Starts a file without waiting. The child's output is ours. */
 export function forkFile(file: string, args: string[] = [], env: Record<string, string> = {}): ChildProcess {
-  return fork(fileURLToPath(new URL(file, import.meta.url)), args, {
+  const child = fork(fileURLToPath(new URL(file, import.meta.url)), args, {
     env: { PATH: process.env.PATH, ...env },
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   });
+  running.add(child);
+  child.once('exit', () => running.delete(child));
+  return child;
 }
 
 /** Ends a child and waits until it has. */
