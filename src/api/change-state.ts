@@ -1,6 +1,7 @@
 import { aboutCredential, makeEntry } from '../shared/audit.ts';
 import type { Deps } from '../shared/deps.ts';
 import { AppError } from '../shared/errors.ts';
+import { isRenewable } from '../shared/freshness.ts';
 import { transit } from '../shared/lifecycle.ts';
 import { requirePermission } from '../shared/permissions.ts';
 import type { CredentialDoc, Entry, PrincipalDoc } from '../shared/store/documents.ts';
@@ -63,6 +64,6 @@ export function stateUpdate({ clock }: Pick<Deps, 'clock'>, doc: CredentialDoc, 
 }
 
 function dueAfterRest(doc: CredentialDoc, now: Date) {
-  if (doc.hasRefreshToken) return { 'due.refresh': now };
+  if (isRenewable(doc)) return { 'due.refresh': now };
   return doc.expiresAt === null ? { 'due.validate': now } : { 'due.expire': doc.expiresAt };
 }

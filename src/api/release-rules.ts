@@ -1,5 +1,5 @@
 import { AppError, type ErrorCode } from '../shared/errors.ts';
-import { isStale } from '../shared/freshness.ts';
+import { isRenewable, isStale } from '../shared/freshness.ts';
 import type { CredentialState } from '../shared/lifecycle.ts';
 import type { Releasable } from './release-reader.ts';
 
@@ -28,7 +28,7 @@ export function assertReleasable(doc: Releasable, now: number): void {
     throw new AppError(code, { detail, ...(code === 'credential_pending' && { retryAfterMs: 1_000 }) });
   }
   if (doc.blocked) throw new AppError('credential_blocked', { detail: `It is blocked: ${doc.blocked.reason}.` });
-  if (!doc.hasRefreshToken && doc.expiresAt !== null && doc.expiresAt.getTime() <= now) {
+  if (!isRenewable(doc) && doc.expiresAt !== null && doc.expiresAt.getTime() <= now) {
     const { code, detail } = REFUSALS.expired;
     throw new AppError(code, { detail });
   }
@@ -36,5 +36,5 @@ export function assertReleasable(doc: Releasable, now: number): void {
 
 /** Whether the token must be refreshed before it goes out. What cannot be refreshed goes out until its very end. */
 export function needsRefresh(doc: Releasable, now: number): boolean {
-  return doc.hasRefreshToken && isStale(doc, now);
+  return isRenewable(doc) && isStale(doc, now);
 }

@@ -1,5 +1,13 @@
 import type { CredentialDoc } from './store/documents.ts';
 
+/**
+ * Whether a worker can bring a newer secret by itself: with the refresh token, or by asking once more in the client's own
+ * name, for there is no refresh token then (RFC 6749 §4.4.3).
+ */
+export function isRenewable({ kind, hasRefreshToken }: Pick<CredentialDoc, 'kind' | 'hasRefreshToken'>): boolean {
+  return hasRefreshToken || kind === 'client_credentials';
+}
+
 const MARGIN_MS = 5_000;
 const MARGIN_SHARE = 0.2;
 

@@ -1,13 +1,14 @@
 /** When a credential is due next. Pure: times in and out are milliseconds since the epoch. */
+import { isRenewable } from './freshness.ts';
 import type { Provider } from './providers/contract.ts';
-import type { Due } from './store/documents.ts';
+import type { CredentialDoc, Due } from './store/documents.ts';
 
 export type ScheduleInput = {
   now: number;
   expiresAt: number | null;
   refreshExpiresAt: number | null;
-  hasRefreshToken: boolean;
-  canRefresh: boolean;
+  /** Whether a worker can bring a newer secret by itself. */
+  renewable: boolean;
   marginMs: number;
   /** In [0, 1): spreads what was born together. */
   fraction: number;
@@ -25,7 +26,7 @@ const JITTER_SHARE = 0.1;
  */
 export function nextDue(input: ScheduleInput): Pick<Due, 'refresh' | 'expire' | 'validate'> {
   const { now, expiresAt } = input;
-  if (!input.hasRefreshToken || !input.canRefresh) {
+  if (!input.renewable) {
     return expiresAt === null ? { validate: jittered(input, input.probeEveryMs) } : { expire: new Date(expiresAt) };
   }
   const life = expiresAt === null ? input.probeEveryMs : Math.max(0, expiresAt - now);
@@ -41,10 +42,11 @@ export function jittered(input: Pick<ScheduleInput, 'now' | 'fraction'>, delayMs
   return new Date(input.now + Math.round(delayMs * (1 - JITTER_SHARE * input.fraction)));
 }
 
-/** The schedule's inputs that a provider determines. */
-export function providerSchedule(provider: Provider) {
+/** The schedule's inputs that a provider determines, for a secret of this kind. */
+export function providerSchedule(provider: Provider, secret: Pick<CredentialDoc, 'kind' | 'hasRefreshToken'>) {
+  const call = secret.kind === 'client_credentials' ? provider.clientCredentials : provider.refresh;
   return {
-    canRefresh: provider.refresh !== undefined,
+    renewable: isRenewable(secret) && call !== undefined,
     probeEveryMs: provider.probeEveryMs,
     refreshTokenIdleMs: provider.refreshTokenIdleMs,
   };

@@ -48,7 +48,7 @@ const SOURCES = {
         { scopes, ...(data.resource && { resource: data.resource }) },
         NEVER,
       );
-      return { ...reply, scopes: reply.scopes ?? scopes };
+      return checkScopes({ ...reply, scopes: reply.scopes ?? scopes }, data.scopes);
     },
   },
   import: {
@@ -89,7 +89,7 @@ function checkScopes(reply: TokenReply, asked: string[] | undefined): TokenReply
   const missing = (asked ?? []).filter((scope) => scope !== 'offline_access' && !reply.scopes?.includes(scope));
   if (missing.length === 0) return reply;
   throw new AppError('scopes_missing', {
-    detail: `The provider did not grant: ${missing.join(', ')}. Ask for consent again.`,
+    detail: `The provider did not grant: ${missing.join(', ')}. Ask again, or for less.`,
   });
 }
 

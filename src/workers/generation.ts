@@ -39,7 +39,7 @@ export const generationSchema: z.ZodType<Generation> = z.object({
   at: z.number(),
 }) as z.ZodType<Generation>;
 
-type Before = Pick<CredentialDoc, '_id' | 'tenantId' | 'generation' | 'fingerprints' | 'scopes' | 'metadata'>;
+type Before = Pick<CredentialDoc, '_id' | 'tenantId' | 'kind' | 'generation' | 'fingerprints' | 'scopes' | 'metadata'>;
 
 /**
  * Seals a reply as the generation after `before`. Sealed it can be journalled; `placeGeneration` then hands it to the
@@ -62,8 +62,7 @@ export async function makeGeneration(
     now,
     expiresAt: reply.expiresAt,
     refreshExpiresAt: reply.refreshExpiresAt,
-    hasRefreshToken,
-    ...providerSchedule(provider),
+    ...providerSchedule(provider, { kind: before.kind, hasRefreshToken }),
     marginMs: deps.config.KEYTURN_REFRESH_MARGIN_SECONDS,
     fraction: deps.random.fraction(),
   });

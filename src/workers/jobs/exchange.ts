@@ -113,7 +113,9 @@ async function activate(deps: WorkerDeps, arrival: Arrival, first: Target): Prom
   throw busy();
 
   async function commitTo({ doc, isNew }: Target): Promise<boolean> {
-    const next = await whileUnavailable(deps, () => makeGeneration(deps, provider, doc, reply));
+    const next = await whileUnavailable(deps, () =>
+      makeGeneration(deps, provider, { ...doc, kind: birth.kind }, reply),
+    );
     return commitActivation(deps, { event, doc, isNew, birth, next }, signal);
   }
 }

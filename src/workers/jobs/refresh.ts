@@ -1,11 +1,11 @@
 /**
- * Refreshes access tokens (RFC 6749 §6): what the sweep found due, what a caller of the token release waits for, and what
+ * Renews access tokens, with their refresh token (RFC 6749 §6) or by asking again in the client's own name (§4.4): what the sweep found due, what a caller of the token release waits for, and what
  * an event asked for. One job carries several credentials; each is refreshed under its lease and committed by itself.
  */
 import { AppError, toAppError } from '../../shared/errors.ts';
-import { isStale } from '../../shared/freshness.ts';
+import { isRenewable, isStale } from '../../shared/freshness.ts';
 import { openMaterial } from '../../shared/material.ts';
-import type { Provider } from '../../shared/providers/contract.ts';
+import type { Provider, TokenReply } from '../../shared/providers/contract.ts';
 import type { Secret } from '../../shared/secret.ts';
 import type { CredentialDoc, EventDoc } from '../../shared/store/documents.ts';
 import { openEvents, settleEvents } from '../events.ts';
@@ -47,7 +47,7 @@ export const plugin = defineJob({
 
 /** Judged on what was read under the lease: another job may have done the work already. */
 function isWanted(deps: Pick<WorkerDeps, 'clock'>, doc: CredentialDoc, reason: string, event?: EventDoc): boolean {
-  if (!doc.hasRefreshToken) return false;
+  if (!isRenewable(doc)) return false;
   if (doc.claimed.refresh) return true;
   if (event) return !changedSince(doc, event.receivedAt);
   return reason === 'demand' && isStale(doc, deps.clock.now());
@@ -83,22 +83,45 @@ async function ask(deps: WorkerDeps, task: Task): Promise<Answer> {
 
 async function callProvider(deps: WorkerDeps, { held, doc, signal }: Task): Promise<Generation> {
   const provider = deps.providers.get(doc.service);
-  const material = await openMaterial(deps, doc);
-  if (!provider.refresh || !material.refreshToken) throw new AppError('provider_unsupported');
-  await assertUnspent(provider, doc, material.refreshToken, signal);
+  const send =
+    doc.kind === 'client_credentials' ? askAgain(provider, doc) : await refreshWith(deps, provider, doc, signal);
   if (!held.isFresh(doc._id)) throw new AppError('interrupted', { internal: 'the lease is too old to send under' });
   deps.journal.sent(doc._id, doc.fence);
-  const reply = await provider.refresh(material.refreshToken, {
-    // Once sent, the answer is waited for even while the process drains: it exists only once.
-    signal: NEVER,
-    ...(doc.resource && { resource: doc.resource }),
-  });
+  const reply = await send();
   const next = await whileUnavailable(deps, () => makeGeneration(deps, provider, doc, reply));
   keepInJournal(deps, doc, next);
   return next;
 }
 
+/** Once sent, the answer is waited for even while the process drains: it exists only once. */
 const NEVER = new AbortController().signal;
+
+type Send = () => Promise<TokenReply>;
+
+/** The call with the present refresh token, once that is known to be unspent. */
+async function refreshWith(
+  deps: WorkerDeps,
+  provider: Provider,
+  doc: CredentialDoc,
+  signal: AbortSignal,
+): Promise<Send> {
+  const { refreshToken } = await openMaterial(deps, doc);
+  const { refresh } = provider;
+  if (!refresh || !refreshToken) throw new AppError('provider_unsupported');
+  await assertUnspent(provider, doc, refreshToken, signal);
+  return () => refresh(refreshToken, { signal: NEVER, ...target(doc) });
+}
+
+/** A token in the client's own name costs nothing that could be spent: it is asked for as the first one was. */
+function askAgain(provider: Provider, doc: CredentialDoc): Send {
+  const { clientCredentials } = provider;
+  if (!clientCredentials) throw new AppError('provider_unsupported');
+  return () => clientCredentials({ scopes: doc.scopes, ...target(doc) }, { signal: NEVER });
+}
+
+function target({ resource }: CredentialDoc): { resource?: string } {
+  return resource === null ? {} : { resource };
+}
 
 /** Commits the answer. Never throws: without MongoDB the journal keeps it, and this or the next process commits it. */
 async function settle(deps: WorkerDeps, { held, doc, signal }: Task, answer: Answer): Promise<void> {
@@ -155,7 +178,7 @@ function judge(event: EventDoc, doc: CredentialDoc | undefined): AppError | null
       detail: `The credential is ${doc.state}; only an active one is refreshed.`,
     });
   }
-  if (!doc.hasRefreshToken)
+  if (!isRenewable(doc))
     return new AppError('provider_unsupported', { detail: 'The credential has no refresh token.' });
   return new AppError(doc.lastError?.code ?? 'interrupted', { retryAfterMs: 2_000 });
 }
