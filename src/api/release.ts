@@ -34,6 +34,9 @@ export type ReleaseCaller = { principal: PrincipalDoc; actor: Entry['actor']; st
 /** A release time is worth a write when the last one that we know of is this old. */
 const TOUCH_EVERY_MS = 60_000;
 
+/** Looks at a credential that changes while it is released. */
+const MOST_ROUNDS = 4;
+
 /** Refusals of a caller or a state; anything else that goes wrong is a failure. */
 const DENIALS = ['permission_denied', 'credential_blocked', 'reauthorization_required'];
 
@@ -42,18 +45,29 @@ export function makeReleaser(deps: ReleaseDeps, metrics: Pick<Metrics, 'releases
   const demand = makeDemand(deps, read);
   const { record, touch, idle } = makeRecord(deps);
 
-  /** Opens a fresh secret and records the access; null when the token ended meanwhile. */
+  /** Opens a fresh secret and records the access; null when it was replaced or ended meanwhile. */
   const handOver = async (doc: Releasable, actor: Entry['actor']): Promise<TokenRelease | null> => {
-    const material = await openMaterial(deps, doc);
+    const material = await openMaterial(deps, doc).catch(async (error: unknown) => {
+      if (await wasReplaced(doc, error)) return null;
+      throw error;
+    });
+    if (!material) return null;
     await record(doc, actor);
     if (doc.expiresAt !== null && doc.expiresAt.getTime() <= deps.clock.now()) return null;
     touch(doc);
     return viewRelease(doc, material.accessToken.reveal());
   };
 
+  /** A value beside MongoDB is gone as soon as another took its place: whoever read its name before looks again. */
+  const wasReplaced = async (doc: Releasable, error: unknown) => {
+    if (toAppError(error).code !== 'secret_unreadable' || doc.secret?.ref === undefined) return false;
+    const now = await read({ id: doc._id, tenantId: doc.tenantId });
+    return now.secret?.ref !== doc.secret.ref;
+  };
+
   const attempt = async (first: Releasable, caller: ReleaseCaller): Promise<TokenRelease> => {
     let doc = first;
-    for (let round = 0; round < 2; round += 1) {
+    for (let round = 0; round < MOST_ROUNDS; round += 1) {
       assertReleasable(doc, deps.clock.now());
       if (needsRefresh(doc, deps.clock.now())) doc = await demand(doc, caller.stopping);
       const release = await handOver(doc, caller.actor);

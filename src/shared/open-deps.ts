@@ -10,7 +10,7 @@ import { assertRedis, openHints } from './queue.ts';
 import type { Random } from './random.ts';
 import { makeCommitter } from './store/commit.ts';
 import { openDatabase } from './store/database.ts';
-import { loadSecretStore } from './store/secret-stores.ts';
+import { openSecretStores } from './store/secret-stores.ts';
 
 export type OpenedDeps = Deps & {
   /** Waits for writes in hand, then closes every connection. */
@@ -26,7 +26,7 @@ export async function openDeps(
 ): Promise<OpenedDeps> {
   const { clock, random, log } = given;
   const keyProvider = await loadKeyProvider(config, { clock, random });
-  const secrets = await loadSecretStore(config, { clock, random });
+  const secrets = await openSecretStores(config, { clock, random });
   const providers = await loadCatalogue(config.providers, {
     clock,
     random,
@@ -66,7 +66,20 @@ export async function openDeps(
     vault.close();
     await database.close();
   };
-  return { config, clock, random, log, database, commit: committer.commit, vault, secrets, providers, hints, close };
+  return {
+    config,
+    clock,
+    random,
+    log,
+    database,
+    commit: committer.commit,
+    vault,
+    secrets,
+    keyProvider,
+    providers,
+    hints,
+    close,
+  };
 }
 
 async function evict(clock: Clock, vault: { evictExpired(): void }, ended: AbortSignal): Promise<void> {

@@ -86,8 +86,10 @@ export function nextByPolicy(deps: Pick<WorkerDeps, 'clock'>, doc: CredentialDoc
   return new Date((doc.secretChangedAt?.getTime() ?? deps.clock.now()) + rotateEveryMs);
 }
 
-/** The pending secret's place in the store is emptied first: what lies there was never committed, or is over. */
-export async function forgetPending(deps: Pick<WorkerDeps, 'secrets'>, doc: Rotating, attempt: number): Promise<void> {
-  const context = { tenantId: doc.tenantId, objectId: doc.rotation.id, generation: attempt };
-  await deps.secrets.delete([{ context, stored: { store: deps.secrets.name, keyVersion: 0 } }]);
+/** Empties the place in the store of a pending secret that is over: of `doc`, as it was before. */
+export async function forgetPending(deps: Pick<WorkerDeps, 'secrets'>, doc: Rotating): Promise<void> {
+  const { id: objectId, attempt, pending } = doc.rotation;
+  if (!pending || pending.jwe !== undefined) return;
+  const context = { tenantId: doc.tenantId, objectId, generation: attempt };
+  await deps.secrets.delete([{ context, stored: pending }]);
 }

@@ -9,7 +9,7 @@ import type { WorkerDeps } from './job.ts';
 import type { OpenAction } from './journal.ts';
 import { again, keepInJournal, persist, whileUnavailable } from './persist.ts';
 import { makeCall, pendingOwner, type Rotating, type StepContext } from './rotation-call.ts';
-import { afterLease, commitStep, forgetPending, type StepRecord, stepEntry } from './rotation-commit.ts';
+import { afterLease, commitStep, type StepRecord, stepEntry } from './rotation-commit.ts';
 
 const replySchema = z.object({
   rotationId: z.string(),
@@ -60,10 +60,7 @@ async function mintedRecord(deps: WorkerDeps, doc: Rotating, reply: Reply, signa
 /** Puts the sealed value where secrets live; what a provider gave is not lost while we run. */
 function keep(deps: WorkerDeps, doc: Rotating, sealed: SealedValue, signal: AbortSignal) {
   const context = contextOf(pendingOwner(doc), doc.rotation.attempt);
-  return again(deps, signal, async () => {
-    await forgetPending(deps, doc, doc.rotation.attempt);
-    return (await deps.secrets.put([{ context, sealed }]))[0]!;
-  });
+  return again(deps, signal, async () => (await deps.secrets.put([{ context, sealed }]))[0]!);
 }
 
 const NEVER = new AbortController().signal;

@@ -148,7 +148,6 @@ async function promote(deps: WorkerDeps, doc: Rotating, { signal }: StepContext)
     scopes: null,
     metadata: rotation.metadata,
   });
-  await forgetUncommitted(deps, doc);
   const placed = await placeGeneration(deps, doc, next);
   const retireAt = new Date(next.at + rotation.overlapMs);
   const promoted: RotationDoc = {
@@ -164,14 +163,8 @@ async function promote(deps: WorkerDeps, doc: Rotating, { signal }: StepContext)
   const detail = { generation: next.generation, oldGoodUntil: retireAt.toISOString() };
   const entry = { type: TRANSITIONS.rotate.entry, detail };
   const after = await commitStep(deps, doc, { set: $set, unset: $unset, dueAt: retireAt, entry }, signal);
-  await forgetPending(deps, doc, rotation.attempt).catch((err) => warn(deps, doc, err));
+  await forgetPending(deps, doc).catch((err) => warn(deps, doc, err));
   return after;
-}
-
-/** A promotion that died before its commit left a value where this generation belongs. Nobody else can have: we hold the lease. */
-async function forgetUncommitted(deps: WorkerDeps, doc: CredentialDoc): Promise<void> {
-  const stored = { store: deps.secrets.name, keyVersion: 0 };
-  await deps.secrets.delete([{ context: contextOf(doc, doc.generation + 1), stored }]);
 }
 
 /** Ends the old secret at the other side, then here. */
@@ -234,7 +227,7 @@ async function discard(
   const dueAt = again ? afterLease(deps) : nextByPolicy(deps, doc, true);
   const entry = { type: 'credential.rotation_discarded', reason: doc.rotation.discard?.code ?? null };
   const after = await commitStep(deps, doc, { set, dueAt, entry }, signal);
-  await forgetPending(deps, doc, attempt).catch((err) => warn(deps, doc, err));
+  await forgetPending(deps, doc).catch((err) => warn(deps, doc, err));
   return after;
 }
 

@@ -11,6 +11,8 @@ export type KeyProvider = {
   wrap(plain: Buffer, context: WrapContext): Promise<WrappedKey>;
   /** Throws `key_unavailable` (try again) or `secret_unreadable` (the key is missing or the value was altered). */
   unwrap(wrapped: WrappedKey, context: WrapContext): Promise<Buffer>;
+  /** Ids of the root keys that this process itself holds. Absent: the provider holds them, alike for every process. */
+  heldKeyIds?(): string[];
   /** Throws `key_unavailable` with what to do. */
   health(): Promise<void>;
 };
@@ -74,21 +76,26 @@ export type SecretStorePlugin = {
 export type SealedValue = { jwe: string; keyVersion: number };
 
 /**
- * Where sealed values live. Values are immutable and addressed by (tenant, object, generation): a new generation is
- * put first, then the credential's metadata is committed to MongoDB, then the old generation is deleted.
- * A crash between put and commit leaves a value that nothing refers to. It stands in the way of the next put of that
- * generation (`conflict`); whoever holds the credential's lease may delete it and put again.
+ * Where sealed values live. Values are immutable and addressed by (tenant, object, generation) and their own content: a
+ * new value is put first, then the credential's metadata is committed to MongoDB, then the old value is deleted. Which
+ * value counts is decided by that commit alone, so writers never stand in each other's way, and a late one cannot
+ * harm what was committed. A crash between put and commit leaves a sealed value that nothing refers to; `purge` takes it.
  */
 export type SecretStore = {
   readonly name: string;
-  /** Durable when it resolves. Throws `conflict` when that generation exists with another content, `store_unavailable`. */
+  /** Durable when it resolves; putting the same value again is success. Throws `store_unavailable`. */
   put(items: { context: SealContext; sealed: SealedValue }[]): Promise<StoredSecret[]>;
   /** In order; null where missing. */
   get(items: { context: SealContext; stored: StoredSecret }[]): Promise<(string | null)[]>;
   /** A value that is not there is success. */
   delete(items: { context: SealContext; stored: StoredSecret }[]): Promise<void>;
+  /** Deletes every value of these objects, whatever its generation, and what crashes left behind. */
+  purge(objects: Pick<SealContext, 'tenantId' | 'objectId'>[]): Promise<void>;
   health(): Promise<void>;
 };
 
-/** Kept in the credential's document. The `mongodb` store keeps the JWE right here, so that it commits with the entry. */
-export type StoredSecret = { store: string; keyVersion: number; jwe?: string };
+/**
+ * Kept in the credential's document. The `mongodb` store keeps the JWE right here, so that it commits with the entry;
+ * the others name it by `ref`, a hash of it.
+ */
+export type StoredSecret = { store: string; keyVersion: number; jwe?: string; ref?: string };

@@ -105,9 +105,9 @@ async function step(
 
 /** The record of the end comes first: what the store still holds after a crash is sealed, unnamed, and deleted on the retry. */
 async function destroy(deps: WorkerDeps, doc: CredentialDoc, event: EventDoc, signal: AbortSignal): Promise<void> {
-  if (doc.secret && !doc.secret.jwe) {
-    await deps.secrets.delete([{ context: contextOf(doc, doc.generation), stored: doc.secret }]);
-  }
+  const { tenantId, _id: objectId } = doc;
+  if (doc.secret) await deps.secrets.delete([{ context: contextOf(doc, doc.generation), stored: doc.secret }]);
+  await deps.secrets.purge([{ tenantId, objectId }]);
   const set = { secret: null, fingerprints: [], hasRefreshToken: false };
   await step(deps, { doc, event, transition: 'destroy', set, signal });
 }

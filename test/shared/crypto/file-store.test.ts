@@ -1,11 +1,12 @@
 import { once } from 'node:events';
-import { chmod, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startChild } from '../../../local/children.ts';
 import { systemClock } from '../../../src/shared/clock.ts';
 import type { Config } from '../../../src/shared/config.ts';
+import { refOf } from '../../../src/shared/crypto/address.ts';
 import { systemRandom } from '../../../src/shared/random.ts';
 import { plugin } from '../../../src/shared/store/secret-stores/file.ts';
 import { code } from './support.ts';
@@ -43,13 +44,33 @@ describe('the directory of sealed files', () => {
     for (const folder of await readdir(dir)) expect(await modeOf(join(dir, folder))).toBe('700');
   });
 
-  test('names no tenant or credential, and holds no temporary file after a write or a conflict', async () => {
+  test('names no tenant or credential, and holds no temporary file after a write or a write that was made before', async () => {
     const dir = join(parent, 'names');
     await open(dir).put([item('cred_1')]);
-    await expect(open(dir).put([item('cred_1', 'another')])).rejects.toEqual(code('conflict'));
+    await open(dir).put([item('cred_1')]);
     const files = await filesOf(dir);
     expect(files).toHaveLength(1);
-    expect(files[0]!.slice(dir.length)).toMatch(/^\/[0-9a-f]{2}\/[0-9a-f]{64}\.1\.jwe$/);
+    expect(files[0]!.slice(dir.length)).toMatch(/^\/[0-9a-f]{2}\/[0-9a-f]{64}\.1\.[0-9a-f]{32}\.jwe$/);
+  });
+
+  test('loses what a killed writer left half-written, and nothing that is being written', async () => {
+    const dir = join(parent, 'unfinished');
+    await open(dir).put([item('cred_1')]);
+    const [value] = await filesOf(dir);
+    const [old, young] = ['aaaa.tmp', 'bbbb.tmp'].map((name) => join(dirname(value!), name)) as [string, string];
+    for (const path of [old, young]) await writeFile(path, 'half');
+    const longAgo = new Date(systemClock.now() - 2 * 3_600_000);
+    await utimes(old, longAgo, longAgo);
+    await open(dir).put([item('cred_1')]);
+    expect((await filesOf(dir)).sort()).toEqual([value, young].sort());
+  });
+
+  test('refuses a value that was altered in the place of the one that is written', async () => {
+    const dir = join(parent, 'altered');
+    await open(dir).put([item('cred_1')]);
+    const [value] = await filesOf(dir);
+    await writeFile(value!, 'altered');
+    await expect(open(dir).put([item('cred_1')])).rejects.toEqual(code('conflict'));
   });
 
   test('that others can read is refused, with what to do', async () => {
@@ -73,7 +94,10 @@ describe('the directory of sealed files', () => {
       await writer.stop('SIGKILL');
       for (const objectId of acknowledged.split('\n').slice(0, -1)) {
         const found = await open(dir).get([
-          { context: item(objectId).context, stored: { store: 'file', keyVersion: 1 } },
+          {
+            context: item(objectId).context,
+            stored: { store: 'file', keyVersion: 1, ref: refOf(objectId.repeat(500)) },
+          },
         ]);
         expect(found[0]).toBe(objectId.repeat(500));
       }

@@ -44,6 +44,7 @@ export function makeLocalKeyProvider(rootKeys: readonly Buffer[], staged: readon
   return {
     name: 'local',
     currentKeyId: async () => currentId,
+    heldKeyIds: () => [...byId.keys()],
     health: async () => {},
 
     async wrap(plain, context) {

@@ -1,6 +1,6 @@
-import { access, constants, link, mkdir, open, readFile, stat, unlink } from 'node:fs/promises';
+import { access, constants, link, mkdir, open, readdir, readFile, stat, unlink } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { addressOf } from '../../crypto/address.ts';
+import { addressOf, objectOf, refOf } from '../../crypto/address.ts';
 import type { CryptoDeps, SealContext, SecretStore, SecretStorePlugin } from '../../crypto/contract.ts';
 import { inParallel } from '../../crypto/in-parallel.ts';
 import { AppError } from '../../errors.ts';
@@ -9,21 +9,24 @@ const NAME = 'file';
 const FILES_AT_ONCE = 16;
 const FILE_MODE = 0o600;
 const DIRECTORY_MODE = 0o700;
+/** A file that is being written is done, or its writer is gone, after this time. Milliseconds. */
+const WRITING_MS = 3_600_000;
 
 /**
- * Sealed values as files in `KEYTURN_SECRET_DIR`, one per generation:
- * `<first two digits>/<hash of tenant and object>.<generation>.jwe`, readable by their owner only.
+ * Sealed values as files in `KEYTURN_SECRET_DIR`:
+ * `<first two digits>/<hash of tenant and object>.<generation>.<ref>.jwe`, readable by their owner only.
  */
 export const plugin: SecretStorePlugin = {
   name: NAME,
   create: (config, deps) => makeFileStore(resolve(config.KEYTURN_SECRET_DIR), deps),
 };
 
-function makeFileStore(root: string, { random }: Pick<CryptoDeps, 'random'>): SecretStore {
+function makeFileStore(root: string, { random, clock }: CryptoDeps): SecretStore {
   const ready = new Set<string>();
   const prepare = async (directory: string) => {
     if (ready.has(directory)) return;
     await makeDirectory(root, directory);
+    await removeUnfinished(directory, clock.now() - WRITING_MS);
     ready.add(directory);
   };
   const newName = () => `${random.bytes(12).toString('hex')}.tmp`;
@@ -31,23 +34,31 @@ function makeFileStore(root: string, { random }: Pick<CryptoDeps, 'random'>): Se
     name: NAME,
     put: (items) =>
       inParallel(items, FILES_AT_ONCE, async ({ context, sealed }) => {
-        const path = fileOf(root, context);
+        const ref = refOf(sealed.jwe);
+        const path = fileOf(root, context, ref);
         await failing('write', () => prepare(dirname(path)));
         await failing('write', () => write(path, newName(), sealed.jwe));
-        return { store: NAME, keyVersion: sealed.keyVersion };
+        return { store: NAME, keyVersion: sealed.keyVersion, ref };
       }),
     get: (items) =>
-      inParallel(items, FILES_AT_ONCE, ({ context }) => failing('read', () => read(fileOf(root, context)))),
+      inParallel(items, FILES_AT_ONCE, ({ context, stored }) =>
+        failing('read', () => read(fileOf(root, context, stored.ref))),
+      ),
     async delete(items) {
-      await inParallel(items, FILES_AT_ONCE, ({ context }) => failing('delete', () => remove(fileOf(root, context))));
+      await inParallel(items, FILES_AT_ONCE, ({ context, stored }) =>
+        failing('delete', () => remove(fileOf(root, context, stored.ref))),
+      );
+    },
+    async purge(objects) {
+      await inParallel(objects, FILES_AT_ONCE, (object) => failing('delete', () => removeAll(root, objectOf(object))));
     },
     health: () => failing('open', () => check(root)),
   };
 }
 
-function fileOf(root: string, context: SealContext): string {
-  const { object, generation } = addressOf(context);
-  return join(root, object.slice(0, 2), `${object}.${generation}.jwe`);
+function fileOf(root: string, context: SealContext, ref: string | undefined): string {
+  const { object, value } = addressOf(context, ref);
+  return join(root, object.slice(0, 2), `${object}.${value}.jwe`);
 }
 
 /**
@@ -62,7 +73,7 @@ async function write(path: string, name: string, content: string): Promise<void>
     await link(temporary, path);
   } catch (error) {
     if (codeOf(error) !== 'EEXIST') throw error;
-    if ((await read(path)) !== content) throw new AppError('conflict', { internal: 'that generation is taken' });
+    if ((await read(path)) !== content) throw new AppError('conflict', { internal: 'that place is taken' });
   } finally {
     await unlink(temporary);
   }
@@ -99,6 +110,31 @@ async function remove(path: string): Promise<void> {
     throw error;
   }
   await syncDirectory(dirname(path));
+}
+
+async function removeAll(root: string, object: string): Promise<void> {
+  const directory = join(root, object.slice(0, 2));
+  const names = await namesIn(directory);
+  for (const name of names.filter((one) => one.startsWith(`${object}.`))) await remove(join(directory, name));
+}
+
+/** What writers that were killed left behind: sealed, and named by nothing. */
+async function removeUnfinished(directory: string, before: number): Promise<void> {
+  for (const name of await namesIn(directory)) {
+    const path = join(directory, name);
+    if (!name.endsWith('.tmp')) continue;
+    const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Number.POSITIVE_INFINITY }));
+    if (mtimeMs < before) await remove(path);
+  }
+}
+
+async function namesIn(directory: string): Promise<string[]> {
+  try {
+    return await readdir(directory);
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return [];
+    throw error;
+  }
 }
 
 /** Makes the directory; the entry of each new one must be on the disk before anything in it counts as kept. */

@@ -13,6 +13,7 @@ export const plugin: SecretStorePlugin = {
     put: async (items) => items.map(({ sealed }) => ({ store: NAME, keyVersion: sealed.keyVersion, jwe: sealed.jwe })),
     get: async (items) => items.map(({ stored }) => stored.jwe ?? null),
     delete: async () => {},
+    purge: async () => {},
     health: async () => {},
   }),
 };

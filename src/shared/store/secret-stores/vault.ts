@@ -1,4 +1,4 @@
-import { addressOf } from '../../crypto/address.ts';
+import { addressOf, objectOf, refOf } from '../../crypto/address.ts';
 import type { SealContext, SealedValue, SecretStore, SecretStorePlugin } from '../../crypto/contract.ts';
 import { inParallel } from '../../crypto/in-parallel.ts';
 import type { VaultReply } from '../../crypto/vault-http.ts';
@@ -9,8 +9,8 @@ const NAME = 'vault';
 const CALLS_AT_ONCE = 16;
 
 /**
- * Sealed values in a KV v2 engine of Vault or OpenBao (`KEYTURN_VAULT_…`), one path per generation:
- * `<mount>/data/keyturn/<hash of tenant and object>/<generation>`, written with check-and-set 0 ("only if there is none").
+ * Sealed values in a KV v2 engine of Vault or OpenBao (`KEYTURN_VAULT_…`), one path per value:
+ * `<mount>/data/keyturn/<hash of tenant and object>/<generation>.<ref>`, written with check-and-set 0 ("only if there is none").
  */
 export const plugin: SecretStorePlugin = {
   name: NAME,
@@ -19,8 +19,8 @@ export const plugin: SecretStorePlugin = {
 };
 
 function makeKvStore(server: VaultServer, mount: string): SecretStore {
-  const read = async (context: SealContext) => {
-    const reply = await server.call('GET', `${mount}/data/${pathOf(context)}`);
+  const read = async (context: SealContext, ref: string | undefined) => {
+    const reply = await server.call('GET', `${mount}/data/${pathOf(context, ref)}`);
     // A value that an operator deleted softly has a 404 as well, with metadata.
     if (reply.status === 404) return null;
     const value = (reply.data.data as { jwe?: unknown } | null | undefined)?.jwe;
@@ -28,32 +28,44 @@ function makeKvStore(server: VaultServer, mount: string): SecretStore {
     return value;
   };
 
-  const write = async (context: SealContext, sealed: SealedValue) => {
+  const write = async (context: SealContext, sealed: SealedValue, ref: string) => {
     const { tenantId, objectId, generation } = context;
     // The ids are there for the operator; what counts is the header of the JWE.
     const body = { options: { cas: 0 }, data: { jwe: sealed.jwe, tenantId, objectId, generation } };
-    const reply = await server.call('POST', `${mount}/data/${pathOf(context)}`, body);
+    const reply = await server.call('POST', `${mount}/data/${pathOf(context, ref)}`, body);
     if (reply.status === 200) return;
     if (reply.status !== 400 || !reply.errors.some((error) => error.includes('check-and-set'))) {
       throw unexpected(reply, 'write');
     }
-    if ((await read(context)) !== sealed.jwe) throw new AppError('conflict', { internal: 'that generation is taken' });
+    if ((await read(context, ref)) !== sealed.jwe) throw new AppError('conflict', { internal: 'that place is taken' });
+  };
+
+  /** Metadata and all versions at once; Vault answers 204 for what is not there too. */
+  const remove = async (path: string) => {
+    const reply = await server.call('DELETE', `${mount}/metadata/${path}`);
+    if (reply.status !== 204) throw unexpected(reply, 'delete');
   };
 
   return {
     name: NAME,
     put: (items) =>
       inParallel(items, CALLS_AT_ONCE, async ({ context, sealed }) => {
-        await write(context, sealed);
-        return { store: NAME, keyVersion: sealed.keyVersion };
+        const ref = refOf(sealed.jwe);
+        await write(context, sealed, ref);
+        return { store: NAME, keyVersion: sealed.keyVersion, ref };
       }),
-    get: (items) => inParallel(items, CALLS_AT_ONCE, ({ context }) => read(context)),
+    get: (items) => inParallel(items, CALLS_AT_ONCE, ({ context, stored }) => read(context, stored.ref)),
     async delete(items) {
-      await inParallel(items, CALLS_AT_ONCE, async ({ context }) => {
-        // Metadata and all versions at once; Vault answers 204 for what is not there too.
-        const reply = await server.call('DELETE', `${mount}/metadata/${pathOf(context)}`);
-        if (reply.status !== 204) throw unexpected(reply, 'delete');
-      });
+      await inParallel(items, CALLS_AT_ONCE, ({ context, stored }) => remove(pathOf(context, stored.ref)));
+    },
+    async purge(objects) {
+      for (const folder of objects.map((object) => `keyturn/${objectOf(object)}`)) {
+        const reply = await server.call('GET', `${mount}/metadata/${folder}/?list=true`);
+        // 404: there is no such folder.
+        const names = reply.status === 404 ? [] : reply.data.keys;
+        if (!Array.isArray(names)) throw unexpected(reply, 'list');
+        await inParallel(names, CALLS_AT_ONCE, (name) => remove(`${folder}/${name}`));
+      }
     },
     async health() {
       const reply = await server.call('GET', `${mount}/config`);
@@ -62,9 +74,9 @@ function makeKvStore(server: VaultServer, mount: string): SecretStore {
   };
 }
 
-function pathOf(context: SealContext): string {
-  const { object, generation } = addressOf(context);
-  return `keyturn/${object}/${generation}`;
+function pathOf(context: SealContext, ref: string | undefined): string {
+  const { object, value } = addressOf(context, ref);
+  return `keyturn/${object}/${value}`;
 }
 
 function unexpected(reply: VaultReply, call: string): AppError {
