@@ -17,6 +17,8 @@ export const ID_PREFIXES = {
   alertSource: 'als',
   worker: 'wrk',
   rotation: 'rot',
+  keyRotation: 'krt',
+  process: 'prc',
 } as const;
 
 export type IdKind = keyof typeof ID_PREFIXES;

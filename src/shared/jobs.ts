@@ -36,6 +36,7 @@ export const JOBS = {
   detect: { payload: 'signals', concurrency: 4, about: 'turns signals into findings and incidents' },
   respond: { payload: 'ids', concurrency: 8, about: 'contains incidents' },
   audit: { payload: 'tenant', concurrency: 4, about: 'chains entries and publishes checkpoints' },
+  reseal: { payload: 'ids', concurrency: 2, about: 'rotates keys and moves sealed values' },
   deliver: { payload: 'ids', concurrency: 512, about: 'tells subscribers' },
 } as const satisfies Record<string, JobRow>;
 

@@ -46,6 +46,7 @@ export async function openDeps(
     random,
     maxAgeMs: config.KEYTURN_KEY_CACHE_SECONDS,
     graceMs: config.KEYTURN_KEY_GRACE_SECONDS,
+    refreshMs: config.KEYTURN_KEY_REFRESH_SECONDS,
   });
   const hints = openHints(
     {

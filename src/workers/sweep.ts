@@ -85,6 +85,12 @@ const DUE: DueRow[] = [
     jobs: (docs) => docs.map(({ _id }) => ({ queue: 'audit', payload: { tenantId: _id, reason } })),
   },
   {
+    // Rotations of keys that go on.
+    in: 'key_rotations',
+    field: 'dueAt',
+    jobs: (docs) => docs.map(({ _id }) => ({ queue: 'reseal', payload: { ids: [_id], reason } })),
+  },
+  {
     // A job for each: a slow consumer holds up its own only.
     in: 'subscriptions',
     field: 'dueAt',

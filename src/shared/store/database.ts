@@ -9,15 +9,18 @@ import type {
   Entry,
   EventDoc,
   PrincipalDoc,
+  RequestIdDoc,
   TenantDoc,
 } from './documents.ts';
 import type { AlertSourceDoc, DetectCursorDoc, IncidentDoc, RevocationBudgetDoc } from './incident-documents.ts';
+import type { KeyRotationDoc, ProcessDoc } from './key-documents.ts';
 import type { CheckpointDoc, DeliveryDoc, SigningKeyDoc, SubscriptionDoc } from './subscription-documents.ts';
 
 /** Collection name → document type. */
 export type Documents = {
   tenants: TenantDoc;
   principals: PrincipalDoc;
+  request_ids: RequestIdDoc;
   credentials: CredentialDoc;
   events: EventDoc;
   authorizations: AuthorizationDoc;
@@ -36,6 +39,8 @@ export type Documents = {
   incidents: IncidentDoc;
   revocation_budgets: RevocationBudgetDoc;
   detect_cursors: DetectCursorDoc;
+  key_rotations: KeyRotationDoc;
+  processes: ProcessDoc;
 };
 
 export type CollectionName = keyof Documents;
@@ -52,6 +57,7 @@ const exists = (field: string) => ({ partialFilterExpression: { [field]: { $exis
 /** Every index, with what it is for. Indexes on due dates are partial: what is idle is not in them and costs nothing. */
 const INDEXES: Partial<Record<CollectionName, (IndexDescription & { key: Record<string, 1 | -1> })[]>> = {
   principals: [{ key: { keyHash: 1 }, unique: true }, { key: { tenantId: 1, _id: 1 } }],
+  request_ids: [{ key: { expiresAt: 1 }, expireAfterSeconds: 0 }],
   credentials: [
     {
       key: { tenantId: 1, service: 1, subject: 1 },
@@ -75,7 +81,7 @@ const INDEXES: Partial<Record<CollectionName, (IndexDescription & { key: Record<
     { key: { tenantId: 1, _id: 1 } },
   ],
   authorizations: [{ key: { expiresAt: 1 }, expireAfterSeconds: 3600 }],
-  data_keys: [{ key: { tenantId: 1, purpose: 1, version: -1 } }],
+  data_keys: [{ key: { tenantId: 1, purpose: 1, version: -1 } }, { key: { 'wrapped.keyId': 1 } }],
   audit_inbox: [{ key: { tenantId: 1, _id: 1 } }],
   audit: [
     { key: { tenantId: 1, seq: 1 }, unique: true },
@@ -105,6 +111,11 @@ const INDEXES: Partial<Record<CollectionName, (IndexDescription & { key: Record<
     { key: { subscriptionId: 1, nextAttemptAt: 1 }, ...exists('nextAttemptAt') },
     { key: { expireAt: 1 }, expireAfterSeconds: 0 },
   ],
+  key_rotations: [
+    { key: { tenantId: 1, kind: 1 }, unique: true, ...exists('open') },
+    { key: { dueAt: 1 }, ...exists('dueAt') },
+  ],
+  processes: [{ key: { seenAt: 1 }, expireAfterSeconds: 300 }],
   signing_keys: [{ key: { use: 1 }, unique: true, partialFilterExpression: { state: 'active' } }],
 };
 

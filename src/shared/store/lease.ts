@@ -20,7 +20,7 @@ export type LeaseRequest = {
 };
 
 /** True on the server when nobody holds the object, or its holder did not come back in time. */
-const FREE = { $or: [{ lease: null }, { $expr: { $lt: ['$lease.until', '$$NOW'] } }] };
+export const FREE = { $or: [{ lease: null }, { $expr: { $lt: ['$lease.until', '$$NOW'] } }] };
 
 /**
  * An interrupted refresh stays on the record until someone has settled it: a later holder with another purpose that is
