@@ -53,7 +53,9 @@ export function makeReleaser(deps: ReleaseDeps, metrics: Pick<Metrics, 'releases
     });
     if (!material) return null;
     await record(doc, actor);
-    if (doc.expiresAt !== null && doc.expiresAt.getTime() <= deps.clock.now()) return null;
+    // Providers count in whole seconds: a token may end up to one second before the time that was announced.
+    const now = deps.clock.now();
+    if (needsRefresh(doc, now) || (doc.expiresAt !== null && doc.expiresAt.getTime() <= now)) return null;
     touch(doc);
     return viewRelease(doc, material.accessToken.reveal());
   };
