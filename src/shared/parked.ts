@@ -2,32 +2,31 @@
 import { makeEntry } from './audit.ts';
 import type { Deps } from './deps.ts';
 import { AppError } from './errors.ts';
-import { sendEventHints } from './queue.ts';
-import { eventRow } from './schemas/events.ts';
 import { toStoreError } from './store/commit.ts';
 import type { Entry, EventDoc } from './store/documents.ts';
 
-export type ParkedDeps = Pick<Deps, 'clock' | 'random' | 'database' | 'commit' | 'hints' | 'log'>;
+export type ParkedDeps = Pick<Deps, 'clock' | 'random' | 'database' | 'commit'>;
 
 /** Who decides on which event. */
 export type Decision = { tenantId: string; eventId: string; actor: Entry['actor'] };
 
-/** Has a parked event worked on again, as if it had just come. Throws `not_found`, `transition_refused`. */
-export async function retryParked(deps: ParkedDeps, decision: Decision): Promise<void> {
+/**
+ * Has a parked event worked on again, as if it had just come: the sweep finds it. Resolves to the event as it was.
+ * Throws `not_found`, `transition_refused`.
+ */
+export async function retryParked(deps: ParkedDeps, decision: Decision): Promise<EventDoc> {
   const now = new Date(deps.clock.now());
   const set = { status: 'accepted', attempts: 0, problem: null, dueAt: now };
-  const doc = await decide(deps, decision, { type: 'event.retried', set: { $set: set } });
-  const queue = eventRow(doc.type)?.queue;
-  if (queue) await sendEventHints(deps, queue, [doc._id]);
+  return decide(deps, decision, { type: 'event.retried', set: { $set: set } });
 }
 
 /**
  * Gives a parked event up: it counts as failed, with the problem that it was parked for, and its secrets are forgotten.
  * Throws `not_found`, `transition_refused`.
  */
-export async function discardParked(deps: ParkedDeps, decision: Decision): Promise<void> {
+export async function discardParked(deps: ParkedDeps, decision: Decision): Promise<EventDoc> {
   const set = { status: 'failed', settledAt: new Date(deps.clock.now()), sealed: null };
-  await decide(deps, decision, { type: 'event.discarded', set: { $set: set } });
+  return decide(deps, decision, { type: 'event.discarded', set: { $set: set } });
 }
 
 /** Commits what becomes of a parked event with its entry; resolves to the event as it was. */

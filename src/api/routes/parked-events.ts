@@ -1,7 +1,9 @@
 import { z } from 'zod';
 import { discardParked, retryParked } from '../../shared/parked.ts';
 import { requirePermission } from '../../shared/permissions.ts';
+import { sendEventHints } from '../../shared/queue.ts';
 import { acceptedSchema, eventSchema, viewEvent } from '../../shared/schemas/event-view.ts';
+import { eventRow } from '../../shared/schemas/events.ts';
 import { pageOf, pageQuery, placeOf, toPage } from '../../shared/schemas/paging.ts';
 import { toStoreError } from '../../shared/store/commit.ts';
 import type { EventDoc } from '../../shared/store/documents.ts';
@@ -59,6 +61,10 @@ async function find(
 
 function decisionRoute(app: App, { deps }: Api, decision: 'retry' | 'discard', summary: string): void {
   const act = { retry: retryParked, discard: discardParked }[decision];
+  const tell = async ({ _id, type }: EventDoc) => {
+    const queue = decision === 'retry' && eventRow(type)?.queue;
+    if (queue) await sendEventHints(deps, queue, [_id]);
+  };
   app.post(
     `/v1/events/:id/${decision}`,
     { schema: { tags, summary, params, response: { 202: acceptedSchema, ...refusals } } },
@@ -66,7 +72,7 @@ function decisionRoute(app: App, { deps }: Api, decision: 'retry' | 'discard', s
       requirePermission(callerOf(request), 'events', 'manage');
       const { tenantId } = callerOf(request);
       const eventId = request.params.id;
-      await act(deps, { tenantId, eventId, actor: actorOf(request) });
+      await tell(await act(deps, { tenantId, eventId, actor: actorOf(request) }));
       reply.code(202);
       return { eventId };
     },

@@ -1,0 +1,12 @@
+import { discardParked } from '../../shared/parked.ts';
+import type { Command } from '../command.ts';
+import { DECISION_OPTIONS, decideOn } from '../parked.ts';
+
+export const plugin: Command = {
+  noun: 'events',
+  verb: 'discard',
+  about: 'Gives a parked event up, and forgets its secrets.',
+  help: 'It counts as failed from then on. That it was discarded, and why it had been parked, is on the audit log.',
+  ...DECISION_OPTIONS,
+  run: (call) => decideOn(call, discardParked),
+};

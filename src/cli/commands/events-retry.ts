@@ -1,0 +1,12 @@
+import { retryParked } from '../../shared/parked.ts';
+import type { Command } from '../command.ts';
+import { DECISION_OPTIONS, decideOn } from '../parked.ts';
+
+export const plugin: Command = {
+  noun: 'events',
+  verb: 'retry',
+  about: 'Has a parked event worked on again.',
+  help: 'It counts as just accepted; a worker takes it up within a round of the sweep.',
+  ...DECISION_OPTIONS,
+  run: (call) => decideOn(call, retryParked),
+};
