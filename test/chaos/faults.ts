@@ -9,6 +9,8 @@ export type Fault = {
   weight: number;
   /** Two faults of one target do not happen at once. */
   target: 'processes' | 'mongo' | 'redis' | 'provider';
+  /** Absent: always. */
+  isPossible?(world: World): boolean;
   strike(world: World, dice: Dice): Promise<void>;
 };
 
@@ -139,6 +141,7 @@ function network(target: Fault['target'], weight: number, wireOf: (world: World)
     name: `network to ${target}: ${name}`,
     weight,
     target,
+    isPossible: (world) => wireOf(world) !== null,
     strike: async (world, dice) => {
       const wire = wireOf(world);
       if (wire) await strike(wire, dice);

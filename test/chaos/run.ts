@@ -34,9 +34,10 @@ async function storm(world: World, dice: Dice, { seconds, say }: { seconds: numb
   const endAt = performance.now() + seconds * 1000;
   // A Keyturn without credentials has nothing to lose.
   await pause(3_000);
+  const possible = FAULTS.filter(({ isPossible }) => isPossible?.(world) ?? true);
   let faults = 0;
   while (performance.now() < endAt) {
-    const fault = dice.weighted(FAULTS);
+    const fault = dice.weighted(possible);
     const wait = dice.between(200, 1_500);
     const own = makeDice(dice.between(0, 2 ** 31));
     if (!busy.has(fault.target)) {
