@@ -36,6 +36,7 @@ type Bed = {
   server: AuthorizationServer;
   call(method: string, path: string, body?: string, headers?: Record<string, string>): Promise<Response>;
   source: { path: string; secret: string };
+  say: BenchContext['say'];
 };
 
 /** One API process, one worker process and an authorization server that introspects. */
@@ -50,16 +51,11 @@ export async function containment(context: BenchContext): Promise<Result> {
   const own = { ...env, KEYTURN_PORT: String(port), KEYTURN_BOOTSTRAP_KEY: key };
   const children = [forkFile('../src/api/main.ts', [], own), forkFile('../src/workers/main.ts', [], env)];
   try {
-    const bed = await makeBed({ deps, server }, `http://127.0.0.1:${port}`, key);
+    const bed = await makeBed({ deps, server, say: context.say }, `http://127.0.0.1:${port}`, key);
     await seedCredentials(deps, { count: QUEUED, service: 'stub', tenantId: FIRST_TENANT_ID });
     await runAll(bed, 10, 'warm', async () => {});
     const alone = await runAll(bed, RUNS, 'alone', async () => {});
-    context.say(
-      `  alone: ${quantile(
-        alone.map(({ inactive }) => inactive),
-        0.5,
-      ).toFixed(0)} ms to inactive`,
-    );
+    for (const [what, figure] of Object.entries(figuresOf('alone', alone))) context.say(`  ${what}: ${figure}`);
     const loaded = await runAll(bed, RUNS, 'loaded', () => queueRefreshes(deps));
     return { ratios: [], figures: { ...figuresOf('alone', alone), ...figuresOf(`${QUEUED} queued`, loaded) } };
   } finally {
@@ -78,7 +74,7 @@ function introspectingProvider(server: AuthorizationServer): Record<string, stri
   };
 }
 
-async function makeBed(parts: Pick<Bed, 'deps' | 'server'>, url: string, key: string): Promise<Bed> {
+async function makeBed(parts: Pick<Bed, 'deps' | 'server' | 'say'>, url: string, key: string): Promise<Bed> {
   const call: Bed['call'] = (method, path, body, headers = {}) =>
     fetch(`${url}${path}`, {
       method,
@@ -99,6 +95,7 @@ async function runAll(bed: Bed, count: number, name: string, before: () => Promi
     const code = await consent(bed, subject);
     await before();
     timings.push(await runOne(bed, subject, code));
+    if (timings.length % 25 === 0) bed.say(`  ${name}: ${timings.length} runs`);
   }
   return timings;
 }
