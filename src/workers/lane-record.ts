@@ -1,7 +1,7 @@
 /** What a lane writes: how each delivery stands, and how far the subscription has come. */
 import type { Document } from 'mongodb';
 import type { Verdict } from '../shared/sink.ts';
-import type { DeliveryDoc, SubscriptionDoc } from '../shared/store/subscription-documents.ts';
+import type { SubscriptionDoc } from '../shared/store/subscription-documents.ts';
 import type { WorkerDeps } from './job.ts';
 import type { Task } from './lane-work.ts';
 import { pauseAfter } from './retry-schedule.ts';
@@ -54,28 +54,21 @@ function outcomeOf(deps: RecordDeps, { delivery }: Task, verdict: Settled['verdi
   return { set, unset: { expireAt: '' } };
 }
 
-/** When the earliest retry of a subscription is due; null when there is none. */
-export async function nextRetryAt(deps: RecordDeps, sub: SubscriptionDoc): Promise<Date | null> {
-  const first = await deps.database
-    .collection('deliveries')
-    .findOne(
-      { tenantId: sub.tenantId, subscriptionId: sub._id, nextAttemptAt: { $exists: true } },
-      { sort: { nextAttemptAt: 1 }, projection: { nextAttemptAt: 1 } },
-    );
-  return (first as Pick<DeliveryDoc, 'nextAttemptAt'> | null)?.nextAttemptAt ?? null;
-}
-
-/** Writes fields of a subscription that this lane still holds; null when it does not, or its cursor was moved. */
+/**
+ * Writes fields of a subscription that this lane still holds. Null when it was changed meanwhile (replayed, paused) or is in
+ * other hands; what is then left to do is due at once.
+ */
 export async function saveLane(
   deps: RecordDeps,
   sub: SubscriptionDoc,
   fields: Document,
 ): Promise<SubscriptionDoc | null> {
-  return deps.database
-    .collection('subscriptions')
-    .findOneAndUpdate(
-      { _id: sub._id, tenantId: sub.tenantId, fence: sub.fence, cursor: sub.cursor, state: 'active' },
-      [{ $set: fields }],
-      { returnDocument: 'after' },
-    );
+  const subscriptions = deps.database.collection('subscriptions');
+  const { _id, tenantId, fence, cursor } = sub;
+  const held = { _id, tenantId, fence, state: 'active' as const };
+  const saved = await subscriptions.findOneAndUpdate({ ...held, cursor }, [{ $set: fields }], {
+    returnDocument: 'after',
+  });
+  if (!saved) await subscriptions.updateOne(held, { $set: { dueAt: new Date(deps.clock.now()) } });
+  return saved;
 }

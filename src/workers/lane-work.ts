@@ -15,6 +15,8 @@ export type Work = {
   end: number;
   /** Nothing is left beyond these tasks. */
   isAll: boolean;
+  /** When the next of the retries is due that are not yet; null: there is none. */
+  nextRetryAt: Date | null;
 };
 
 /** Entries that a lane takes at once. */
@@ -30,36 +32,39 @@ export async function nextWork(
   most = WINDOW,
 ): Promise<Work> {
   const limit = Math.min(WINDOW, most);
-  const head = await deps.database.collection('audit_heads').findOne({ _id: sub.tenantId, tenantId: sub.tenantId });
-  const retries = await dueRetries(deps, sub, limit);
-  const left = limit - retries.length;
-  const fresh = left > 0 ? await entriesAfter(deps, sub, plugin, left) : [];
-  const isAll = fresh.length < left;
-  // The head was read before the entries: what came in between is not passed over.
-  const end = isAll ? Math.max(sub.cursor, head?.seq ?? 0, fresh.at(-1)?.seq ?? 0) : (fresh.at(-1)?.seq ?? sub.cursor);
-  return { tasks: [...retries, ...fresh.map((entry) => ({ entry, delivery: null }))], end, isAll };
+  const [retries, found] = await Promise.all([dueRetries(deps, sub, limit), entriesAfter(deps, sub, plugin, limit)]);
+  const left = limit - retries.tasks.length;
+  const fresh = found.slice(0, left);
+  const isAll = found.length < left;
+  const last = fresh.at(-1)?.seq ?? sub.cursor;
+  const tasks = [...retries.tasks, ...fresh.map((entry) => ({ entry, delivery: null }))];
+  // Up to `wantedSeq` everything was in the log before it was read; what came in since is not passed over.
+  return { tasks, end: isAll ? Math.max(last, sub.wantedSeq) : last, isAll, nextRetryAt: retries.nextAt };
 }
 
-async function dueRetries(deps: WorkDeps, sub: SubscriptionDoc, limit: number): Promise<Task[]> {
+async function dueRetries(deps: WorkDeps, sub: SubscriptionDoc, limit: number) {
   const { _id: subscriptionId, tenantId } = sub;
-  const now = new Date(deps.clock.now());
-  const due = await deps.database
+  const waiting = await deps.database
     .collection('deliveries')
-    .find({ tenantId, subscriptionId, nextAttemptAt: { $lte: now } })
+    .find({ tenantId, subscriptionId, nextAttemptAt: { $gt: new Date(0) } })
     .sort({ nextAttemptAt: 1 })
-    .limit(limit)
+    .limit(limit + 1)
     .toArray();
-  if (due.length === 0) return [];
+  const now = new Date(deps.clock.now());
+  const due = waiting.filter(({ nextAttemptAt }) => nextAttemptAt! <= now).slice(0, limit);
+  const nextAt = waiting[due.length]?.nextAttemptAt ?? null;
+  if (due.length === 0) return { tasks: [], nextAt };
   const seqs = due.map(({ seq }) => seq);
   const entries = await deps.database
     .collection('audit')
     .find({ tenantId, seq: { $in: seqs } })
     .toArray();
   const bySeq = new Map(entries.map((entry) => [entry.seq, entry]));
-  return due.flatMap((delivery) => {
+  const tasks: Task[] = due.flatMap((delivery) => {
     const entry = bySeq.get(delivery.seq);
     return entry ? [{ entry, delivery }] : [];
   });
+  return { tasks, nextAt };
 }
 
 function entriesAfter(

@@ -11,7 +11,7 @@ import { loadSink, messageOf, type Sink, type SinkPlugin, type Target, type Verd
 import { toStoreError } from '../shared/store/commit.ts';
 import type { SubscriptionDoc } from '../shared/store/subscription-documents.ts';
 import type { WorkerDeps } from './job.ts';
-import { nextRetryAt, recordDeliveries, type Settled, saveLane } from './lane-record.ts';
+import { recordDeliveries, type Settled, saveLane } from './lane-record.ts';
 import { nextWork, type Task, type Work } from './lane-work.ts';
 import { hold } from './leases.ts';
 import { makePlaces } from './limit.ts';
@@ -39,12 +39,12 @@ export async function runLane(deps: WorkerDeps, state: LaneState, id: string, si
   try {
     const found = held.docs[0];
     if (!found) return;
-    const rest = restUntil(deps, state, found);
-    const now = deps.clock.now();
-    const claim = new Date(rest ?? now + deps.config.KEYTURN_LEASE_SECONDS);
-    // A lane that is never heard of again is due when its lease has lapsed.
-    let sub = await saveLane(deps, found, { dueAt: claim });
-    if (!sub || rest !== null) return;
+    const restsUntil = restUntil(deps, state, found);
+    if (restsUntil !== null) {
+      await saveLane(deps, found, { dueAt: new Date(restsUntil) });
+      return;
+    }
+    let sub: SubscriptionDoc | null = found;
     isSuspect = sub.failures > 0;
     if (isSuspect) state.suspects += 1;
     const lane = { deps, signal, ...(await openSink(deps, state, sub, signal)), target: await targetOf(deps, sub) };
@@ -108,8 +108,10 @@ async function round(lane: Lane, sub: SubscriptionDoc): Promise<SubscriptionDoc 
     await saveLane(deps, sub, { ...progress, notBefore: null, dueAt: new Date(now) });
     return null;
   }
-  if (!work.isAll) return saveLane(deps, sub, { ...progress, notBefore: null });
-  return rest(lane, sub, { ...progress, notBefore: null });
+  // After a failure the next round finds when its retry is due.
+  const isMore = !work.isAll || result.settled.some(({ verdict }) => verdict.kind === 'retry');
+  if (isMore) return saveLane(deps, sub, { ...progress, notBefore: null });
+  return rest(lane, sub, { ...progress, notBefore: null }, work.nextRetryAt);
 }
 
 /** Nothing is left: the next thing is a retry, or to be woken. What was chained meanwhile is told at once. */
@@ -117,8 +119,8 @@ async function rest(
   { deps }: Lane,
   sub: SubscriptionDoc,
   progress: Document & { cursor: number },
+  retryAt: Date | null,
 ): Promise<SubscriptionDoc | null> {
-  const retryAt = await nextRetryAt(deps, sub);
   const now = new Date(deps.clock.now());
   const dueAt = { $cond: [{ $gt: ['$wantedSeq', progress.cursor] }, now, retryAt ?? '$$REMOVE'] };
   const after = await saveLane(deps, sub, { ...progress, dueAt });

@@ -2,26 +2,29 @@ import { toAppError } from '../shared/errors.ts';
 import { toStoreError } from '../shared/store/commit.ts';
 import type { WorkerDeps } from './job.ts';
 
-type WakeDeps = Pick<WorkerDeps, 'database' | 'clock' | 'hints' | 'log'>;
+type WakeDeps = Pick<WorkerDeps, 'database' | 'clock' | 'random' | 'hints' | 'log' | 'config'>;
+
+/** Spreads what was woken together. Milliseconds. */
+const JITTER_MS = 1_000;
 
 /**
  * Tells the active subscriptions of a tenant that there are entries up to `seq`. One that is busy or waits for its consumer
- * is not hurried. Without Redis the due dates stand, and the sweep finds them.
+ * is not hurried. The others are claimed as the sweep would do it: if their hints get lost, they are due again.
  */
 export async function wakeSubscriptions(deps: WakeDeps, tenantId: string, seq: number): Promise<void> {
   const subscriptions = deps.database.collection('subscriptions');
-  const now = new Date(deps.clock.now());
+  const jitter = Math.floor(deps.random.fraction() * JITTER_MS);
+  // As long as a lane's lease: when its worker dies, it is due as soon as another may take it.
+  const claim = new Date(deps.clock.now() + deps.config.KEYTURN_LEASE_SECONDS + jitter);
   try {
     const woken = await subscriptions.updateMany({ tenantId, state: 'active', wantedSeq: { $lt: seq } }, [
-      { $set: { wantedSeq: seq, dueAt: { $ifNull: ['$dueAt', now] } } },
+      { $set: { wantedSeq: seq, dueAt: { $ifNull: ['$dueAt', claim] } } },
     ]);
     if (woken.matchedCount === 0) return;
-    const due = await subscriptions
-      .find({ tenantId, state: 'active', dueAt: { $lte: now } }, { projection: { _id: 1 } })
-      .toArray();
+    const idle = await subscriptions.find({ tenantId, dueAt: claim }, { projection: { _id: 1 } }).toArray();
     await sendDeliverHints(
       deps,
-      due.map((doc) => doc._id),
+      idle.map((doc) => doc._id),
     );
   } catch (error) {
     throw toStoreError(error);
