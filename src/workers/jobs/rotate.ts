@@ -3,12 +3,14 @@
  * made now; the overlap of the old and the new secret is waited for without one.
  */
 import { AppError, toAppError } from '../../shared/errors.ts';
+import { toStoreError } from '../../shared/store/commit.ts';
 import type { CredentialDoc, EventDoc } from '../../shared/store/documents.ts';
 import { openEvents } from '../events.ts';
 import { defineJob, type WorkerDeps } from '../job.ts';
 import { hold } from '../leases.ts';
 import { forEachLimited } from '../limit.ts';
 import type { Rotating, StepContext } from '../rotation-call.ts';
+import { afterLease } from '../rotation-commit.ts';
 import { recordFailure, recordUnplanned } from '../rotation-failure.ts';
 import { adoptMinted } from '../rotation-mint.ts';
 import { findCredentials, givenUp, isFulfilled, settleRequests, strictest } from '../rotation-requests.ts';
@@ -31,6 +33,7 @@ export const plugin = defineJob({
     const ids = wanted.map((doc) => doc._id);
     const held = await hold(deps, 'credentials', { ids, purpose: 'rotate', op: 'rotate', signal });
     try {
+      await lookAgain(deps, ids);
       await forEachLimited(held.docs, LANES, async (doc) => {
         const task = { doc, event: strictest(doc, events), rotators, isFresh: held.isFresh, signal };
         const refusal = await rotateOne(deps, task);
@@ -46,6 +49,21 @@ export const plugin = defineJob({
 
   recover: adoptMinted,
 });
+
+/** Should this worker die, or the one that holds a credential now, it comes due when the lease ends, not the sweep's claim. */
+async function lookAgain(deps: WorkerDeps, ids: string[]): Promise<void> {
+  if (ids.length === 0) return;
+  try {
+    await deps.database
+      .collection('credentials')
+      .updateMany(
+        { _id: { $in: ids }, 'claimed.rotate': { $exists: true } },
+        { $set: { 'due.rotate': afterLease(deps) } },
+      );
+  } catch (error) {
+    throw toStoreError(error);
+  }
+}
 
 /** Judged before the lease, so that nothing is held in vain, and again under it. */
 function isWanted(deps: Pick<WorkerDeps, 'clock'>, doc: CredentialDoc, event: EventDoc | undefined): boolean {
