@@ -52,7 +52,7 @@ export const VARIABLES = {
     about: 'partitions of each queue (by credential id); the same for every process',
   },
   KEYTURN_REFRESH_CONCURRENCY: {
-    default: '8',
+    default: '32',
     about: 'refresh jobs (of up to 50 credentials) that a worker handles at once',
   },
   KEYTURN_REFRESH_MARGIN_SECONDS: { default: '60', about: 'refresh at the latest this long before expiry' },

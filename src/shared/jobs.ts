@@ -13,8 +13,8 @@ const reason = z.string().max(40);
 const ids = z.array(id).max(1000);
 
 export const PAYLOADS = {
-  /** Events and credentials to act on; either may be left out. */
-  work: z.strictObject({ eventIds: ids.optional(), credentialIds: ids.optional(), reason }),
+  /** Events and credentials to act on; either may be left out. `service`: the only one that all of it is about. */
+  work: z.strictObject({ eventIds: ids.optional(), credentialIds: ids.optional(), service: id.optional(), reason }),
   /** Events to judge, and tenants whose log has new entries; either may be left out. */
   signals: z.strictObject({ eventIds: ids.optional(), tenantIds: ids.optional(), reason }),
   /** The objects of one tenant. */
@@ -30,7 +30,7 @@ type JobRow = { payload: PayloadKind; concurrency: number; about: string };
 
 export const JOBS = {
   exchange: { payload: 'work', concurrency: 8, about: 'redeems codes and imports secrets' },
-  refresh: { payload: 'work', concurrency: 8, about: 'refreshes what is due, or was asked for' },
+  refresh: { payload: 'work', concurrency: 32, about: 'refreshes what is due, or was asked for' },
   rotate: { payload: 'work', concurrency: 4, about: 'carries rotations through their steps' },
   revoke: { payload: 'work', concurrency: 8, about: 'revokes at the provider and destroys' },
   detect: { payload: 'signals', concurrency: 4, about: 'turns signals into findings and incidents' },

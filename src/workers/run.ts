@@ -1,5 +1,5 @@
 /** Runs the processors of one process: its queues, its sweep, its journal, and its end. */
-import { type Telemetry, Worker } from 'bullmq';
+import { DelayedError, type Job as Message, type Telemetry, Worker } from 'bullmq';
 import { BullMQOtel } from 'bullmq-otel';
 import { loadPlugin, pluginNames } from '../shared/crypto/discover.ts';
 import { AppError, toAppError } from '../shared/errors.ts';
@@ -93,7 +93,10 @@ function openWorkers(deps: WorkerDeps, job: Job, draining: AbortSignal, telemetr
   const concurrency = job.name === 'refresh' ? config.KEYTURN_REFRESH_CONCURRENCY : JOBS[job.name].concurrency;
   return Array.from({ length: config.KEYTURN_QUEUE_PARTITIONS }, (_, partition) => {
     const { queue, prefix } = partitionOf(settings, job.name, partition);
-    const worker = new Worker(queue, (message) => processOne(deps, job, message.data, draining), {
+    const lanes = makeLanes(deps.clock, concurrency);
+    const process = (message: Message, token?: string) =>
+      lanes.run(message, token, () => processOne(deps, job, message.data, draining));
+    const worker = new Worker(queue, process, {
       connection: { url: config.REDIS_URL, ...CONSUMER },
       prefix,
       concurrency,
@@ -103,6 +106,33 @@ function openWorkers(deps: WorkerDeps, job: Job, draining: AbortSignal, telemetr
     worker.on('error', (err) => deps.log.warn({ err, queue }, 'queue connection'));
     return worker;
   });
+}
+
+/** One service may fill this share of a worker's slots: a provider that hangs does not hold up the others (promise 9). */
+const LANE_SHARE = 0.75;
+const CROWDED_PAUSE_MS = 300;
+
+/** Keeps count of the jobs at work by service; one that finds its lane full is put off for a moment. */
+function makeLanes(clock: WorkerDeps['clock'], concurrency: number) {
+  const most = Math.max(1, Math.floor(concurrency * LANE_SHARE));
+  const busy = new Map<string, number>();
+  return {
+    run: async (message: Message, token: string | undefined, work: () => Promise<void>): Promise<void> => {
+      const lane = message.data?.service;
+      if (typeof lane !== 'string') return work();
+      const count = busy.get(lane) ?? 0;
+      if (count >= most) {
+        await message.moveToDelayed(clock.now() + CROWDED_PAUSE_MS, token);
+        throw new DelayedError();
+      }
+      busy.set(lane, count + 1);
+      try {
+        await work();
+      } finally {
+        busy.set(lane, busy.get(lane)! - 1);
+      }
+    },
+  };
 }
 
 /** A job is a hint: what goes wrong is logged, and the work is due again in MongoDB. */

@@ -33,8 +33,8 @@ const reason = 'due';
 
 /** Credentials of one service to a job: a slow provider holds up its own jobs only. */
 const byService = (queue: JobName) => (docs: DueDoc[]) =>
-  groups(docs, (doc) => doc.service as string).flatMap(([, ids]) =>
-    chunk(ids, JOB_SIZE).map((credentialIds) => ({ queue, payload: { credentialIds, reason } })),
+  groups(docs, (doc) => doc.service as string).flatMap(([service, ids]) =>
+    chunk(ids, JOB_SIZE).map((credentialIds) => ({ queue, payload: { credentialIds, service, reason } })),
   );
 
 /** Everything that is ever due. A new kind of work is a row here and an index in `database.ts`. */
