@@ -29,7 +29,8 @@ export async function runPlaybook(deps: PlaybookDeps, id: string, signal: AbortS
     return;
   }
   const doc = await credentialOf(deps, incident);
-  if (doc && isHeldFor(incident, doc) && findRotator(deps.rotators, doc)) return rotateAway(deps, incident, signal);
+  const rotates = doc !== null && isHeldFor(incident, doc) && findRotator(deps.rotators, doc) !== undefined;
+  if (rotates && !isApproved(incident, 'provider_cannot_revoke')) return rotateAway(deps, incident, signal);
   return underLease(deps, incident, signal);
 }
 

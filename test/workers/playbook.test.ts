@@ -253,3 +253,37 @@ test('the group commit of many containments is as good as one', async () => {
   const states = await Promise.all(leaks.map(async ({ id }) => (await read(id)).status));
   expect(new Set(states)).toEqual(new Set(['contained']));
 });
+
+describe('a leaked secret that a rotator takes', () => {
+  const leak = () => leakOf({ kind: 'password', metadata: { rotator: 'redis-acl' }, hasRefreshToken: false });
+  const requestOf = (id: string) => api.deps.database.collection('events').findOne({ principalId: id });
+
+  test('is rotated without overlap, and released again once the old one is retired', async () => {
+    const { id, doc, token } = await leak();
+    await run(id);
+    await run(id);
+    expect(await api.deps.database.collection('events').countDocuments({ principalId: id })).toBe(1);
+    const request = await requestOf(id);
+    expect(request).toMatchObject({ type: 'credential.rotation.requested', data: { overlapSeconds: 0 } });
+    expect((await credential(doc)).state).toBe('quarantined');
+    const secret = await storeMaterial(api.deps, doc, 2, { accessToken: new Secret(`rotated-${token}`) });
+    const fingerprints = ['v1.new', ...doc.fingerprints];
+    const rotated = { secret, generation: 2, fingerprints, secretChangedAt: new Date() };
+    await api.deps.database.collection('credentials').updateOne({ _id: doc._id }, { $set: rotated });
+    await run(id);
+    expect(await read(id)).toMatchObject({ status: 'contained', fingerprints: doc.fingerprints });
+    expect(await credential(doc)).toMatchObject({ state: 'active', blocked: null, fingerprints: ['v1.new'] });
+    const released = await api.call('GET', `/v1/credentials/${doc._id}/token`);
+    expect(released.body.accessToken).toBe(`rotated-${token}`);
+  });
+
+  test('stays stopped and waits for a person when the rotation was given up', async () => {
+    const { id, doc } = await leak();
+    await run(id);
+    const request = await requestOf(id);
+    await api.deps.database.collection('events').updateOne({ _id: request!._id }, { $set: { status: 'parked' } });
+    await run(id);
+    expect(await read(id)).toMatchObject({ status: 'waiting', waitingFor: 'provider_cannot_revoke' });
+    expect((await credential(doc)).state).toBe('quarantined');
+  });
+});
