@@ -175,10 +175,11 @@ describe('on the live log', () => {
 
 describe('keyturn audit verify', () => {
   const run = promisify(execFile);
+  const keyturn = (...args: string[]) => command('audit', 'verify', ...args);
 
-  async function keyturn(...args: string[]): Promise<{ code: number; output: string }> {
+  async function command(...args: string[]): Promise<{ code: number; output: string }> {
     const options = { env: { PATH: process.env.PATH, ...env } };
-    return run(process.execPath, [CLI, 'audit', 'verify', ...args], options).then(
+    return run(process.execPath, [CLI, ...args], options).then(
       ({ stdout }) => ({ code: 0, output: stdout }),
       (error) => ({ code: error.code, output: error.stdout + error.stderr }),
     );
@@ -238,6 +239,16 @@ describe('keyturn audit verify', () => {
     const { code, output } = await keyturn('--export', path, '--checkpoint', join(folder, 'kept', `${tenantId}.jsonl`));
     expect(code).toBe(1);
     expect(output).toContain('rewritten: entries 1 to 12');
+  });
+
+  test('checkpoints of a key that was replaced still verify, and new ones are signed with its successor', async () => {
+    expect(await command('signing-key', 'rotate', '--use', 'checkpoint')).toMatchObject({ code: 0 });
+    await add(1);
+    await publishCheckpoint(system.deps, tenantId);
+    const kids = await system.deps.database.collection('checkpoints').distinct('kid', { tenantId });
+    expect(kids).toHaveLength(2);
+    expect(await keyturn('--tenant', tenantId)).toMatchObject({ code: 0 });
+    expect(await keyturn('--tenant', 'system')).toMatchObject({ code: 0 });
   });
 
   test('checkpoints are kept outside with the key that they verify with, one a line', () => {

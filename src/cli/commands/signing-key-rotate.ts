@@ -1,0 +1,26 @@
+import { AppError } from '../../shared/errors.ts';
+import { rotateSigningKey } from '../../shared/signing-keys.ts';
+import type { Command } from '../command.ts';
+import { withStore } from '../store.ts';
+
+const USES = ['checkpoint', 'set'] as const;
+
+const HELP = `The old key signs no more, and stays in /.well-known/jwks.json: what it signed stays checkable. Whoever keeps checkpoints
+pins the new verifier key as well. Processes take the new key up within 30 seconds.`;
+
+export const plugin: Command = {
+  noun: 'signing-key',
+  verb: 'rotate',
+  about: 'Puts a new key in the place of the one that signs checkpoints or security event tokens.',
+  help: HELP,
+  options: { use: { type: 'string' } },
+  meanings: { 'use <checkpoint|set>': 'which one' },
+
+  async run({ options, config, print }) {
+    const use = USES.find((one) => one === options.use);
+    if (!use) throw new AppError('invalid_request', { detail: `--use must be one of: ${USES.join(', ')}.` });
+    await withStore(config(), (deps) => rotateSigningKey(deps, use));
+    print(`There is a new key for: ${use}.`);
+    return 0;
+  },
+};
