@@ -9,7 +9,9 @@ import { takeCloudEventTypes } from './cloud-events.ts';
 import type { Api, App } from './context.ts';
 import { describeApi } from './openapi.ts';
 import { cutOff, sendProblem } from './problem.ts';
+import { makeRateLimit } from './rate-limit.ts';
 import { makeReleaser } from './release.ts';
+import { makeSignatureCheck } from './request-signature.ts';
 import { refuseUnknownRoutes } from './route-table.ts';
 import { alertSourceRoutes } from './routes/alert-sources.ts';
 import { alertRoutes } from './routes/alerts.ts';
@@ -25,6 +27,7 @@ import { parkedEventRoutes } from './routes/parked-events.ts';
 import { principalRoutes } from './routes/principals.ts';
 import { subscriptionRoutes } from './routes/subscriptions.ts';
 import { tenantRoutes } from './routes/tenants.ts';
+import { validationRoutes } from './routes/validation.ts';
 
 const ROUTES = [
   eventRoutes,
@@ -32,6 +35,7 @@ const ROUTES = [
   authorizationRoutes,
   oauthRoutes,
   credentialRoutes,
+  validationRoutes,
   auditRoutes,
   principalRoutes,
   tenantRoutes,
@@ -97,6 +101,7 @@ export async function makeApp(deps: Deps, { metrics, stopping }: AppOptions): Pr
 
 function addHooks(app: App, { deps, auth, metrics }: Api): void {
   const isHttps = deps.config.KEYTURN_PUBLIC_URL?.startsWith('https:');
+  const limitRate = makeRateLimit(deps);
   app.decorateRequest('principal', null);
   app.decorateRequest('startedAt', 0);
 
@@ -110,7 +115,10 @@ function addHooks(app: App, { deps, auth, metrics }: Api): void {
     if (isHttps) reply.header('strict-transport-security', 'max-age=31536000');
     if (!url?.startsWith('/v1/') || config.open) return;
     request.principal = await auth.authenticate(request);
+    limitRate(request.principal._id, reply);
   });
+
+  app.addHook('preParsing', makeSignatureCheck(deps));
 
   app.addHook('onResponse', async (request, reply) => {
     const durationMs = deps.clock.now() - request.startedAt;

@@ -4,6 +4,7 @@ import { AppError } from '../shared/errors.ts';
 import { makeBatcher } from '../shared/store/batcher.ts';
 import { toStoreError } from '../shared/store/commit.ts';
 import type { PrincipalDoc } from '../shared/store/documents.ts';
+import { makeJwtAuth } from './jwt.ts';
 import { API_KEY, hashKey } from './keys.ts';
 
 /** How long another process may go on with a key that was revoked here. */
@@ -11,14 +12,15 @@ const CACHE_MS = 5_000;
 const CACHE_SIZE = 10_000;
 
 export type Auth = {
-  /** The principal of the request's API key. Throws `unauthenticated`, `store_unavailable`. */
+  /** The principal of the request's API key or JWT. Throws `unauthenticated`, `store_unavailable`, `provider_unavailable`. */
   authenticate(request: Pick<FastifyRequest, 'headers'>): Promise<PrincipalDoc>;
   /** Forgets a key at once, e.g. after it was revoked in this process. */
   forget(keyHash: string): void;
 };
 
-/** API keys, looked up by hash in grouped reads and remembered for a few seconds. */
-export function makeAuth(deps: Pick<Deps, 'clock' | 'database'>): Auth {
+/** API keys, looked up by hash in grouped reads and remembered for a few seconds; JWTs where they are configured. */
+export function makeAuth(deps: Pick<Deps, 'config' | 'clock' | 'database'>): Auth {
+  const jwtAuth = makeJwtAuth(deps);
   const cache = new Map<string, { principal: PrincipalDoc; until: number }>();
   const reader = makeBatcher<string, PrincipalDoc | null>((hashes) => readPrincipals(deps, hashes), {
     maxSize: 500,
@@ -42,7 +44,8 @@ export function makeAuth(deps: Pick<Deps, 'clock' | 'database'>): Auth {
 
   return {
     authenticate: async ({ headers }) => {
-      const principal = await find(hashKey(bearerOf(headers.authorization)));
+      const bearer = bearerOf(headers.authorization);
+      const principal = API_KEY.test(bearer) ? await find(hashKey(bearer)) : await jwtAuth?.(bearer);
       if (!principal || principal.revokedAt || isOver(principal, deps.clock.now())) throw refused();
       return principal;
     },
@@ -50,10 +53,13 @@ export function makeAuth(deps: Pick<Deps, 'clock' | 'database'>): Auth {
   };
 }
 
+/** A compact JWS (RFC 7515 §7.1). */
+const JWT = /^ey[\w-]{10,4000}\.[\w-]{10,12000}\.[\w-]{10,4000}$/;
+
 /** RFC 6750 §2.1; a malformed key costs no look-up. */
 function bearerOf(header: string | undefined): string {
   const key = header?.replace(/^Bearer +/i, '');
-  if (key === undefined || key === header || !API_KEY.test(key)) throw refused();
+  if (key === undefined || key === header || !(API_KEY.test(key) || JWT.test(key))) throw refused();
   return key;
 }
 

@@ -25,9 +25,17 @@ export type Releaser = {
    * `refresh_pending`, `secret_unreadable`, `key_unavailable`, `store_unavailable`.
    */
   release(caller: ReleaseCaller, id: string): Promise<TokenRelease>;
+  /**
+   * The same for a caller who holds a secret already: null while that is still the one to use, once state and expiry were
+   * looked at. Nothing leaves then, so nothing but a refusal is on the record.
+   */
+  releaseNewer(caller: ReleaseCaller, id: string, holds: Holds): Promise<TokenRelease | null>;
   /** Resolves when what was begun is written. */
   idle(): Promise<void>;
 };
+
+/** Whether the caller holds the secret of this generation. */
+export type Holds = (generation: number) => boolean;
 
 export type ReleaseCaller = { principal: PrincipalDoc; actor: Entry['actor']; stopping: AbortSignal };
 
@@ -67,11 +75,12 @@ export function makeReleaser(deps: ReleaseDeps, metrics: Pick<Metrics, 'releases
     return now.secret?.ref !== doc.secret.ref;
   };
 
-  const attempt = async (first: Releasable, caller: ReleaseCaller): Promise<TokenRelease> => {
+  const attempt = async (first: Releasable, caller: ReleaseCaller, holds: Holds): Promise<TokenRelease | null> => {
     let doc = first;
     for (let round = 0; round < MOST_ROUNDS; round += 1) {
       assertReleasable(doc, deps.clock.now());
       if (needsRefresh(doc, deps.clock.now())) doc = await demand(doc, caller.stopping);
+      if (holds(doc.generation)) return null;
       const release = await handOver(doc, caller.actor);
       if (release) return release;
       doc = await read({ id: doc._id, tenantId: doc.tenantId });
@@ -79,12 +88,12 @@ export function makeReleaser(deps: ReleaseDeps, metrics: Pick<Metrics, 'releases
     throw new AppError('refresh_pending', { retryAfterMs: 1_000 });
   };
 
-  const release: Releaser['release'] = async (caller, id) => {
+  const releaseNewer: Releaser['releaseNewer'] = async (caller, id, holds) => {
     const doc = await read({ id, tenantId: caller.principal.tenantId });
     try {
       requirePermission(caller.principal, doc.service, 'release');
-      const released = await attempt(doc, caller);
-      metrics.releases.inc({ service: doc.service, outcome: 'released' });
+      const released = await attempt(doc, caller, holds);
+      metrics.releases.inc({ service: doc.service, outcome: released ? 'released' : 'unchanged' });
       return released;
     } catch (thrown) {
       const error = toAppError(thrown);
@@ -94,7 +103,11 @@ export function makeReleaser(deps: ReleaseDeps, metrics: Pick<Metrics, 'releases
     }
   };
 
-  return { release, idle };
+  // Who holds nothing is never told that nothing has changed.
+  const release: Releaser['release'] = async (caller, id) =>
+    (await releaseNewer(caller, id, () => false)) as TokenRelease;
+
+  return { release, releaseNewer, idle };
 }
 
 /** What is written about releases: the entry, durable when `record` resolves, and the time of the last one, when it suits. */

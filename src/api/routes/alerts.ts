@@ -5,7 +5,7 @@ import { Secret } from '../../shared/secret.ts';
 import { toStoreError } from '../../shared/store/commit.ts';
 import type { AlertSourceDoc } from '../../shared/store/incident-documents.ts';
 import { acceptLeaks } from '../alert-intake.ts';
-import { makeRefusalRecord, type Refusal } from '../alert-refusals.ts';
+import { type AlertRefusal, makeAlertRefusalRecord } from '../alert-refusals.ts';
 import { type AlertSource, loadAlertSources, type VerifiedDelivery } from '../alert-source.ts';
 import { type Api, type App, originOf } from '../context.ts';
 import { refusals, sendProblem, toHttpError } from '../problem.ts';
@@ -29,7 +29,7 @@ export function alertRoutes(app: App, api: Api): void {
   void app.register(async (scope) => {
     const child = scope as App;
     const sources = await openSources(api);
-    const record = makeRefusalRecord(api.deps);
+    const record = makeAlertRefusalRecord(api.deps);
     // The signature is over the bytes as they came, whatever type they claim to be.
     child.removeAllContentTypeParsers();
     child.addContentTypeParser('*', { parseAs: 'buffer' }, (_, raw, done) => done(null, raw));
@@ -74,7 +74,7 @@ async function openSources({ deps }: Api): Promise<Map<string, AlertSource>> {
 async function receive(
   api: Api,
   sources: Map<string, AlertSource>,
-  record: (refusal: Refusal) => Promise<void>,
+  record: (refusal: AlertRefusal) => Promise<void>,
   request: FastifyRequest,
 ): Promise<{ code: 200 | 202; body: unknown }> {
   const { source: name, id } = request.params as Params;
@@ -141,7 +141,7 @@ function reasonOf(error: AppError): string {
 async function addressee(
   api: Api,
   request: FastifyRequest,
-): Promise<Pick<Refusal, 'tenantId' | 'source' | 'sourceId'>> {
+): Promise<Pick<AlertRefusal, 'tenantId' | 'source' | 'sourceId'>> {
   const { source = '', id } = request.params as Partial<Params>;
   const doc = id === undefined ? null : await findSource(api, source, id).catch(toAppError);
   const isKnown = doc !== null && !(doc instanceof AppError);

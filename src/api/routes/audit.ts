@@ -11,7 +11,7 @@ import { refusals } from '../problem.ts';
 const auditQuery = pageQuery.extend({
   type: z.string().max(80).optional(),
   credentialId: z.string().max(80).optional(),
-  principal: z.string().max(80).optional().meta({ description: 'Id of the principal who acted' }),
+  principal: z.string().max(250).optional().meta({ description: 'Id of the principal who acted' }),
   since: z.iso.datetime({ offset: true }).optional(),
 });
 

@@ -122,18 +122,45 @@ function releaseRoute(app: App, { releaser, stopping }: Api): void {
       schema: {
         tags,
         summary: 'Releases a valid access token or key',
-        description: 'Refreshes it first if needed. The access is on the audit log before the reply.',
+        description:
+          'Refreshes it first if needed. The access is on the audit log before the reply. With the `ETag` of an earlier reply as ' +
+          '`If-None-Match` it answers 304 while that secret is still the one to use: then nothing is released, and nothing recorded.',
         params,
-        response: { 200: releaseSchema, ...refusals },
+        response: {
+          200: releaseSchema,
+          304: z.null().meta({ description: 'The secret that the caller holds is still the one to use' }),
+          ...refusals,
+        },
       },
     },
     async (request, reply) => {
       const caller = { principal: callerOf(request), actor: actorOf(request), stopping };
-      const release = await releaser.release(caller, request.params.id);
-      reply.header('etag', `"${request.params.id}.${release.generation}"`);
-      return release;
+      const { id } = request.params;
+      const known = request.headers['if-none-match'];
+      if (known === undefined) {
+        const release = await releaser.release(caller, id);
+        reply.header('etag', etagOf(id, release.generation));
+        return release;
+      }
+      const release = await releaser.releaseNewer(caller, id, (generation) => {
+        const etag = etagOf(id, generation);
+        reply.header('etag', etag);
+        return matches(known, etag);
+      });
+      if (release) reply.header('etag', etagOf(id, release.generation));
+      // Not even `null` is sent: a 304 has no content (RFC 9110 §15.4.5).
+      return release ?? reply.code(304).send(undefined as never);
     },
   );
+}
+
+function etagOf(id: string, generation: number): string {
+  return `"${id}.${generation}"`;
+}
+
+/** RFC 9110 §13.1.2, by weak comparison. `*` matches nothing here: it names no secret that the caller holds. */
+function matches(ifNoneMatch: string, etag: string): boolean {
+  return ifNoneMatch.split(',').some((one) => one.trim().replace(/^W\//, '') === etag);
 }
 
 function requestRoutes(app: App, api: Api): void {

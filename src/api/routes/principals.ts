@@ -3,23 +3,28 @@ import { makeEntry } from '../../shared/audit.ts';
 import { AppError } from '../../shared/errors.ts';
 import { type Action, may, requirePermission } from '../../shared/permissions.ts';
 import {
+  changedPrincipalSchema,
   createdPrincipalSchema,
   newPrincipalSchema,
+  principalChangesSchema,
   principalSchema,
   viewPrincipal,
 } from '../../shared/schemas/administration.ts';
 import { pageOf, pageQuery, placeOf, toPage } from '../../shared/schemas/paging.ts';
+import { makeSigningSecret } from '../../shared/signing-secret.ts';
 import type { PrincipalDoc } from '../../shared/store/documents.ts';
 import { type Api, type App, actorOf, callerOf } from '../context.ts';
 import { makePrincipal } from '../keys.ts';
 import { refusals } from '../problem.ts';
 
 const tags = ['administration'];
+const params = z.object({ id: z.string().max(100) });
 
 /** `/v1/principals`: API keys of the caller's tenant. */
 export function principalRoutes(app: App, api: Api): void {
   createRoute(app, api);
   listRoute(app, api);
+  changeRoute(app, api);
   revokeRoute(app, api);
 }
 
@@ -38,18 +43,20 @@ function createRoute(app: App, { deps }: Api): void {
     async (request, reply) => {
       const caller = callerOf(request);
       requirePermission(caller, 'principals', 'manage');
-      const { name, permissions, expiresAt } = request.body;
+      const { name, permissions, expiresAt, requireSignature } = request.body;
       assertMayGrant(caller, permissions);
       const { tenantId } = caller;
       const wanted = { tenantId, name, permissions, expiresAt: expiresAt ? new Date(expiresAt) : null };
-      const { principal, key } = makePrincipal(deps, wanted);
+      const { principal: unsigned, key } = makePrincipal(deps, wanted);
+      const { secret, signing } = await signingOf(deps, unsigned, requireSignature);
+      const principal = { ...unsigned, signing };
       const detail = { principalId: principal._id, permissions: permissions.join(' ') };
       await deps.commit({
         operations: [{ in: 'principals', insert: principal }],
         entries: [makeEntry(deps, { tenantId, type: 'principal.created', actor: actorOf(request), detail })],
       });
       reply.code(201);
-      return { ...viewPrincipal(principal), key };
+      return { ...viewPrincipal(principal), ...secret, key };
     },
   );
 }
@@ -88,6 +95,49 @@ function listRoute(app: App, { deps }: Api): void {
   );
 }
 
+/** A new secret to sign with, or none; `secret` is the part of the reply that shows it. */
+async function signingOf(deps: Api['deps'], principal: PrincipalDoc, isRequired: boolean) {
+  if (!isRequired) return { signing: null, secret: {} };
+  const { secret, signing } = await makeSigningSecret(deps, principal);
+  return { signing, secret: { signingSecret: secret.reveal() } };
+}
+
+function changeRoute(app: App, { deps, auth }: Api): void {
+  app.patch(
+    '/v1/principals/:id',
+    {
+      schema: {
+        tags,
+        summary: 'Changes whether requests of an API key must be signed',
+        description: 'At once in this process, within 5 seconds in every other.',
+        params,
+        body: principalChangesSchema,
+        response: { 200: changedPrincipalSchema, ...refusals },
+      },
+    },
+    async (request) => {
+      const caller = callerOf(request);
+      requirePermission(caller, 'principals', 'manage');
+      const { tenantId } = caller;
+      const { requireSignature } = request.body;
+      const where = { _id: request.params.id, tenantId };
+      const doc = await deps.database.collection('principals').findOne(where);
+      if (!doc) throw new AppError('not_found');
+      // Whoever may change a key may act as it: nobody gains what they do not have.
+      assertMayGrant(caller, doc.permissions);
+      const { secret, signing } = await signingOf(deps, doc, requireSignature);
+      const detail = { principalId: doc._id, requireSignature };
+      const outcome = await deps.commit({
+        operations: [{ in: 'principals', update: { ...where, revokedAt: null }, set: { $set: { signing } } }],
+        entries: [makeEntry(deps, { tenantId, type: 'principal.changed', actor: actorOf(request), detail })],
+      });
+      if (outcome !== 'committed') throw new AppError('conflict', { detail: 'The key was revoked.' });
+      auth.forget(doc.keyHash);
+      return { ...viewPrincipal({ ...doc, signing }), ...secret };
+    },
+  );
+}
+
 function revokeRoute(app: App, { deps, auth }: Api): void {
   app.delete(
     '/v1/principals/:id',
@@ -96,7 +146,7 @@ function revokeRoute(app: App, { deps, auth }: Api): void {
         tags,
         summary: 'Revokes an API key',
         description: 'At once in this process, within 5 seconds in every other. Revoking twice is the same.',
-        params: z.object({ id: z.string().max(100) }),
+        params,
         response: { 200: principalSchema, ...refusals },
       },
     },

@@ -11,22 +11,47 @@ const permissions = z
   .meta({ examples: [['figma:release', '*:read']] });
 
 export const newPrincipalSchema = z
-  .strictObject({ name, permissions, expiresAt: z.iso.datetime({ offset: true }).optional() })
+  .strictObject({
+    name,
+    permissions,
+    expiresAt: z.iso.datetime({ offset: true }).optional(),
+    requireSignature: z.boolean().default(false).meta({
+      description:
+        'Whether every request must also be signed (Standard Webhooks scheme); jobs of the intake queue must be',
+    }),
+  })
   .meta({ id: 'NewPrincipal' });
+
+export const principalChangesSchema = z
+  .strictObject({
+    requireSignature: z
+      .boolean()
+      .meta({ description: '`true` makes a new signing secret, also in place of an old one' }),
+  })
+  .meta({ id: 'PrincipalChanges' });
 
 export const principalSchema = z
   .object({
     id: z.string(),
     name,
     permissions: z.array(z.string()),
+    requiresSignature: z.boolean(),
     createdAt: z.iso.datetime(),
     expiresAt: z.iso.datetime().nullable(),
     revokedAt: z.iso.datetime().nullable(),
   })
   .meta({ id: 'Principal' });
 
+const signingSecret = z
+  .string()
+  .optional()
+  .meta({ description: '`whsec_…`: shown once, where requests must be signed' });
+
+/** The reply that may hold a new signing secret. */
+export const changedPrincipalSchema = principalSchema.extend({ signingSecret }).meta({ id: 'ChangedPrincipal' });
+
 /** The only reply that ever holds the key. */
-export const createdPrincipalSchema = principalSchema
+export const createdPrincipalSchema = changedPrincipalSchema
   .extend({ key: z.string().meta({ description: 'Shown once; only its hash is kept' }) })
   .meta({ id: 'CreatedPrincipal' });
 
@@ -36,6 +61,7 @@ export function viewPrincipal(doc: PrincipalDoc): z.infer<typeof principalSchema
     id: doc._id,
     name: doc.name,
     permissions: doc.permissions,
+    requiresSignature: doc.signing !== null,
     createdAt: doc.createdAt.toISOString(),
     expiresAt: isoOrNull(doc.expiresAt),
     revokedAt: isoOrNull(doc.revokedAt),

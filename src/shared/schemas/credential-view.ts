@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { CREDENTIAL_STATES } from '../lifecycle.ts';
 import type { CredentialDoc } from '../store/documents.ts';
+import { problemSchema } from './problem.ts';
 import { isoOrNull } from './time.ts';
 
 const time = z.iso.datetime();
@@ -74,6 +75,34 @@ export function viewCredential(doc: Omit<CredentialDoc, 'secret' | 'fingerprints
     lastReleasedAt: isoOrNull(doc.lastReleasedAt),
   };
 }
+
+const providerVerdict = z.object({
+  verdict: z.enum(['active', 'inactive', 'unknown', 'unavailable']),
+  problem: problemSchema.optional().meta({ description: 'Why the provider is `unavailable`' }),
+});
+
+/** The reply of a validation: three answers, none of which stands for another. */
+export const validationSchema = z
+  .object({
+    credentialId: z.string(),
+    generation: z.number().int(),
+    state: z.enum(CREDENTIAL_STATES),
+    checkedAt: time,
+    format: z.object({ verdict: z.enum(['valid', 'invalid', 'unknown']) }).meta({
+      description: "Whether the secret has the form of this service's secrets; `unknown` where the form is not known",
+    }),
+    expiry: z
+      .object({ verdict: z.enum(['valid', 'expired', 'unknown']), expiresAt: maybe, refreshExpiresAt: maybe })
+      .meta({
+        description: '`unknown`: the provider named no expiry',
+      }),
+    provider: z.object({ accessToken: providerVerdict, refreshToken: providerVerdict.nullable() }).meta({
+      description: "The provider's own word, by introspection or a probing call; null without a refresh token",
+    }),
+  })
+  .meta({ id: 'Validation' });
+
+export type Validation = z.infer<typeof validationSchema>;
 
 /** The reply of a token release. */
 export const releaseSchema = z

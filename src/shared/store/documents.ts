@@ -157,6 +157,9 @@ export type PrincipalDoc = {
   revokedAt: Date | null;
 };
 
+/** The id of a signed request that was taken. `_id`: `<principal>/<webhook-id>`. It is kept for as long as its time is good. */
+export type RequestIdDoc = { _id: string; tenantId: string; expiresAt: Date };
+
 export type ActorKind = 'principal' | 'worker' | 'subject' | 'system';
 
 /** One record of the audit log, as committed with the change it tells of. */
