@@ -46,7 +46,11 @@ export async function containment(context: BenchContext): Promise<Result> {
   const port = await freePort();
   const key = `kt_live_${randomBytes(32).toString('base64url')}`;
   const services = { ...stubProvider(`http://127.0.0.1:${stub.message.port}`), ...introspectingProvider(server) };
-  const env = { ...context.environment(services), KEYTURN_PROVIDERS: 'stub,acme' };
+  const env = {
+    ...context.environment(services),
+    KEYTURN_PROVIDERS: 'stub,acme',
+    KEYTURN_RATE_LIMIT_PER_MINUTE: '10000000',
+  };
   const deps = await openDeps(parseConfig(env), { clock: systemClock, random: systemRandom, log: makeLog('warn', {}) });
   const own = { ...env, KEYTURN_PORT: String(port), KEYTURN_BOOTSTRAP_KEY: key };
   const children = [forkFile('../src/api/main.ts', [], own), forkFile('../src/workers/main.ts', [], env)];
@@ -124,7 +128,9 @@ async function runOne(bed: Bed, subject: string, code: string): Promise<Timing> 
       .findOne({ _id: doc._id }, { projection: { state: 1 } });
     return now?.state === 'reauthorization_required';
   });
-  await bed.call('POST', '/v1/events', code, { 'content-type': 'application/cloudevents+json' });
+  const event = await bed.call('POST', '/v1/events', code, { 'content-type': 'application/cloudevents+json' });
+  if (event.status !== 202) throw new Error(`the new consent was answered with ${event.status}`);
+  await event.body?.cancel();
   await wait('the new token', async () => (await bed.call('GET', path)).ok);
   return { answered, refused, inactive, renewed: since() };
 }
