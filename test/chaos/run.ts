@@ -1,3 +1,5 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { FAULTS, type Fault } from './faults.ts';
 import { type Dice, makeDice } from './random.ts';
@@ -54,6 +56,7 @@ async function storm(world: World, dice: Dice, { seconds, say }: { seconds: numb
 
 function dumpLogs(world: World, say: (line: string) => void): void {
   const lines = [world.api, ...world.workers].flatMap((one) => one.output().split('\n'));
+  writeFileSync(join(world.dir, 'processes.log'), lines.join('\n'));
   const telling = lines.filter((line) => /"level":"(error|fatal)"|rror:/.test(line));
   say(`what the processes complained about (data kept in ${world.dir}):`);
   for (const line of telling.slice(-40)) say(line.slice(0, 1_000));

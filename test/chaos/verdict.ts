@@ -56,9 +56,18 @@ export async function judge(world: World, model: Model): Promise<Verdict> {
       ...doubled,
       ...stuck,
       ...reused.map(({ grantId }) => `grant ${grantId} was ended by reuse`),
+      ...reasonsOf(world, reused.length),
       ...chain,
     ],
   };
+}
+
+/** What the provider said when it ended grants. */
+function reasonsOf({ provider }: World, reused: number): string[] {
+  if (reused === 0) return [];
+  return provider.grantErrors
+    .filter(({ reason }) => reason.includes('already'))
+    .map(({ grantType, reason }) => `the provider on a ${grantType}: ${reason}`);
 }
 
 /** What is still not settled after the time that everything has. */
