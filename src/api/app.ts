@@ -22,6 +22,7 @@ import { credentialRoutes } from './routes/credentials.ts';
 import { eventRoutes } from './routes/events.ts';
 import { healthRoutes } from './routes/health.ts';
 import { incidentRoutes } from './routes/incidents.ts';
+import { keyRoutes } from './routes/keys.ts';
 import { oauthRoutes } from './routes/oauth.ts';
 import { parkedEventRoutes } from './routes/parked-events.ts';
 import { principalRoutes } from './routes/principals.ts';
@@ -45,6 +46,7 @@ const ROUTES = [
   incidentRoutes,
   auditEvidenceRoutes,
   subscriptionRoutes,
+  keyRoutes,
 ];
 
 const MAX_BODY_BYTES = 256 * 1024;

@@ -5,6 +5,8 @@ import type { Config } from './config.ts';
 import { assertKeysAvailable, loadKeyProvider } from './crypto/key-providers.ts';
 import { makeVault } from './crypto/vault.ts';
 import type { Deps } from './deps.ts';
+import { takeLateValues } from './late-values.ts';
+import { announceProcess } from './processes.ts';
 import { loadCatalogue } from './providers/catalogue.ts';
 import { assertRedis, openHints } from './queue.ts';
 import type { Random } from './random.ts';
@@ -26,7 +28,7 @@ export async function openDeps(
 ): Promise<OpenedDeps> {
   const { clock, random, log } = given;
   const keyProvider = await loadKeyProvider(config, { clock, random });
-  const secrets = await openSecretStores(config, { clock, random });
+  const stores = await openSecretStores(config, { clock, random });
   const providers = await loadCatalogue(config.providers, {
     clock,
     random,
@@ -35,7 +37,10 @@ export async function openDeps(
   await assertRedis(config.REDIS_URL);
   const database = await openDatabase(config.MONGODB_URI, config.KEYTURN_DATABASE);
   const dataKeys = database.collection('data_keys');
-  await assertKeysAvailable({ dataKeys, keyProvider }).catch(async (error) => {
+  const ready = assertKeysAvailable({ dataKeys, keyProvider }).then(() =>
+    announceProcess({ database, clock, random, log, keyProvider, secrets: stores }),
+  );
+  const announcement = await ready.catch(async (error) => {
     await database.close();
     throw error;
   });
@@ -58,6 +63,7 @@ export async function openDeps(
     (err) => log.debug({ err }, 'Redis connection'),
   );
   const committer = makeCommitter(database);
+  const late = { database, commit: committer.commit, clock, random, log, vault };
   const ended = new AbortController();
   void evict(clock, vault, ended.signal);
   const close = async () => {
@@ -65,6 +71,7 @@ export async function openDeps(
     await committer.idle();
     await hints.close();
     vault.close();
+    await announcement.end();
     await database.close();
   };
   return {
@@ -75,7 +82,7 @@ export async function openDeps(
     database,
     commit: committer.commit,
     vault,
-    secrets,
+    secrets: takeLateValues(late, stores),
     keyProvider,
     providers,
     hints,

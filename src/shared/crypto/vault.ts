@@ -11,6 +11,8 @@ export type VaultOptions = Pick<KeyringOptions, 'dataKeys' | 'keyProvider' | 'cl
 
 /** A vault with its cache in hand. */
 export type ManagedVault = Vault & {
+  /** The version that `seal` uses now; undefined while it is not cached. */
+  sealVersion(tenantId: string): number | undefined;
   /** Zeroes cached keys whose time has ended. Call it about once a minute. */
   evictExpired(): void;
   /** Zeroes all cached keys; the vault goes on working and fetches them again. */
@@ -65,6 +67,7 @@ export function makeVault(options: VaultOptions): ManagedVault {
       return sameText(mac, await hmac(tenantId, 'entry', text, Number(version)));
     },
 
+    sealVersion: (tenantId) => keyring.peek(tenantId, 'seal')?.version,
     evictExpired: keyring.evictExpired,
     close: keyring.close,
   };
