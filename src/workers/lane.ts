@@ -54,7 +54,15 @@ export async function runLane(deps: WorkerDeps, state: LaneState, id: string, si
   } finally {
     if (isSuspect) state.suspects -= 1;
     await held.end();
+    if (held.docs.length > 0) await noticeWakeUp(deps, id);
   }
+}
+
+/** A wake-up between the lane's last look and the end of its lease found it busy: what it was about is due at once. */
+async function noticeWakeUp(deps: WorkerDeps, id: string): Promise<void> {
+  const missed = { state: 'active' as const, notBefore: null, lease: null, $expr: { $gt: ['$wantedSeq', '$cursor'] } };
+  const dueAt = new Date(deps.clock.now());
+  await deps.database.collection('subscriptions').updateOne({ _id: id, ...missed }, { $set: { dueAt } });
 }
 
 /** Until when this consumer is to be left alone, milliseconds; null: it is not. */

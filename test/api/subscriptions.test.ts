@@ -117,6 +117,23 @@ describe('a subscription', () => {
     expect(Date.parse(resting) - Date.now()).toBeGreaterThan(3_000_000);
   });
 
+  test('a message that has to wait for its retry does not hold up the next', async () => {
+    const { id } = await subscribe('/held', { filter: { types: ['held'] } });
+    receiver.answer('/held', { status: 500 });
+    await happen('held');
+    const subscriptions = api.deps.database.collection('subscriptions');
+    const isAtRest = async () => (await subscriptions.findOne({ _id: id, lease: null, failures: 1 })) !== null;
+    await until(isAtRest, { what: 'the failure' });
+    const inAnHour = new Date(Date.now() + 3_600_000);
+    const later = { $set: { nextAttemptAt: inAnHour } };
+    await api.deps.database.collection('deliveries').updateMany({ subscriptionId: id }, later);
+    await subscriptions.updateOne({ _id: id }, { $set: { dueAt: inAnHour } });
+    receiver.answer('/held', 'accept');
+    await arrival('/held', await happen('held'));
+    const kept = await until(() => subscriptions.findOne({ _id: id, lease: null, failures: 0 }), { what: 'rest' });
+    expect(kept.dueAt).toEqual(inAnHour);
+  });
+
   test('replay tells from a seq on, with the same ids, and refuses to skip', async () => {
     const { id } = await subscribe('/replayed', { filter: { types: ['replayed'] } });
     const one = await happen('replayed');
