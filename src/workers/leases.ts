@@ -8,8 +8,20 @@ import type { WorkerDeps } from './job.ts';
 import { again } from './persist.ts';
 
 /** A journal counts as abandoned after half a lease; whoever may still send must be sure of its lease before that. */
-export const FRESH_SHARE = 0.45;
+const MOST_FRESH_SHARE = 0.45;
+const LEAST_FRESH_SHARE = 0.3;
 export const ABANDONED_SHARE = 0.5;
+
+/** A lease is renewed after this part of it, so that it stays fresh while MongoDB is there. */
+const RENEW_SHARE = 0.25;
+
+/**
+ * How old a lease may be for a call to be made under it. The call ends within twice its time-out, and should end before
+ * the lease does: else the next holder asks about a refresh token that our request is still on its way to spend.
+ */
+function freshMs({ KEYTURN_LEASE_SECONDS: lease, KEYTURN_CALL_TIMEOUT_SECONDS: call }: HoldDeps['config']): number {
+  return Math.min(Math.max(lease - 2 * call, LEAST_FRESH_SHARE * lease), MOST_FRESH_SHARE * lease);
+}
 
 type HoldDeps = Pick<WorkerDeps, 'database' | 'clock' | 'random' | 'config' | 'workerId' | 'log' | 'journal'>;
 
@@ -73,7 +85,7 @@ export async function hold<N extends LeasedCollection>(
     holder,
     docs,
     isFresh: (id) => {
-      const isYoung = deps.clock.now() - term.since < leaseMs * FRESH_SHARE;
+      const isYoung = deps.clock.now() - term.since < freshMs(deps.config);
       return isYoung && (id === undefined ? [...open].every((one) => term.ids.has(one)) : term.ids.has(id));
     },
     released: (id) => void open.delete(id),
@@ -91,7 +103,7 @@ type Renewal = { open: Set<string>; holder: string; leaseMs: number; term: { sin
 
 async function renew(deps: HoldDeps, name: LeasedCollection, request: Renewal, ended: AbortSignal): Promise<void> {
   while (request.open.size > 0) {
-    await deps.clock.sleep(request.leaseMs / 3, ended);
+    await deps.clock.sleep(request.leaseMs * RENEW_SHARE, ended);
     if (ended.aborted) return;
     const ids = [...request.open];
     const askedAt = deps.clock.now();

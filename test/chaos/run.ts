@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { until } from '../harness/signals.ts';
 import { FAULTS, type Fault } from './faults.ts';
 import { type Dice, makeDice } from './random.ts';
 import { startTraffic } from './traffic.ts';
@@ -30,12 +31,16 @@ export async function runChaos({ seconds, seed, nodes, say }: ChaosOptions): Pro
   }
 }
 
+const FEWEST_CREDENTIALS = 10;
+
 /** Resolves to the number of faults, all of them healed. */
 async function storm(world: World, dice: Dice, { seconds, say }: { seconds: number; say: (line: string) => void }) {
   const busy = new Map<Fault['target'], Promise<void>>();
-  const endAt = performance.now() + seconds * 1000;
   // A Keyturn without credentials has nothing to lose.
-  await pause(3_000);
+  const credentials = world.deps.database.collection('credentials');
+  const isAtWork = async () => (await credentials.countDocuments({ state: 'active' })) >= FEWEST_CREDENTIALS;
+  await until(isAtWork, { what: 'the first credentials', timeoutMs: 60_000 });
+  const endAt = performance.now() + seconds * 1000;
   const possible = FAULTS.filter(({ isPossible }) => isPossible?.(world) ?? true);
   let faults = 0;
   while (performance.now() < endAt) {

@@ -111,13 +111,20 @@ export function isDuplicateKey(error: unknown): boolean {
 /** A failure of the driver: `store_unavailable` when the server was not there to say no, `internal` when it said no. */
 export function toStoreError(error: unknown): AppError {
   if (error instanceof AppError) return error;
-  const refused = error instanceof MongoServerError && !isPassing(error);
+  const refused = error instanceof MongoServerError && !isPassing(error) && !isUnconfirmed(error);
   return new AppError(error instanceof MongoError && !refused ? 'store_unavailable' : 'internal', { cause: error });
 }
 
+/** Written, but a majority has not said so: the server went away meanwhile, or all that it refused is passing. */
+function isUnconfirmed(error: MongoServerError): boolean {
+  if (!(error instanceof MongoBulkWriteError)) return false;
+  return [error.writeErrors].flat().every(({ code }) => PASSING_CODES.includes(Number(code)));
+}
+
 /** Codes of a server that is stepping down, starting, or shutting down, and labels that promise a retry may help. */
+const PASSING_CODES = [6, 7, 50, 64, 89, 91, 112, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436];
+
 function isPassing(error: MongoServerError): boolean {
-  const codes = [6, 7, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436, 50];
   const labels = ['TransientTransactionError', 'UnknownTransactionCommitResult', 'RetryableWriteError'];
-  return codes.includes(Number(error.code)) || labels.some((label) => error.hasErrorLabel(label));
+  return PASSING_CODES.includes(Number(error.code)) || labels.some((label) => error.hasErrorLabel(label));
 }

@@ -96,23 +96,29 @@ type Arrival = { event: EventDoc; provider: Provider; birth: Birth; reply: Token
 const MOST_RACES = 100;
 const RACE_PAUSE_MS = 300;
 
-/** Writes the reply as the next generation of the target, or of whatever has taken the target's place meanwhile. */
+/**
+ * Writes the reply as the next generation of the target, or of whatever has taken the target's place meanwhile. Whoever
+ * took the event over while MongoDB was away has given it up; the answer is better than that.
+ */
 async function activate(deps: WorkerDeps, arrival: Arrival, first: Target): Promise<void> {
-  const { event, provider, birth, reply, signal } = arrival;
-  if (await commitTo(first)) return;
+  const { provider, birth, reply, signal } = arrival;
+  let event: EventDoc | null = arrival.event;
+  if (await commitTo(event, first)) return;
   for (let race = 0; race < MOST_RACES; race += 1) {
     await deps.clock.sleep(RACE_PAUSE_MS, signal);
+    event = await again(deps, signal, () => deps.database.collection('events').findOne({ _id: arrival.event._id }));
+    if (!event || event.status === 'succeeded') return;
     const target = await acquire(deps, event, birth).catch(toAppError);
     if (target instanceof AppError) continue;
     try {
-      if (await commitTo(target)) return;
+      if (await commitTo(event, target)) return;
     } finally {
       await target.end();
     }
   }
   throw busy();
 
-  async function commitTo({ doc, isNew }: Target): Promise<boolean> {
+  async function commitTo(event: EventDoc, { doc, isNew }: Target): Promise<boolean> {
     const next = await whileUnavailable(deps, () =>
       makeGeneration(deps, provider, { ...doc, kind: birth.kind }, reply),
     );
@@ -122,7 +128,7 @@ async function activate(deps: WorkerDeps, arrival: Arrival, first: Target): Prom
 
 type Activation = { event: EventDoc; doc: CredentialDoc; isNew: boolean; birth: Birth; next: Generation };
 
-/** False when someone else was faster with the same credential: look again. */
+/** False when someone else was faster with the same credential or event: look again. */
 async function commitActivation(deps: WorkerDeps, activation: Activation, signal: AbortSignal): Promise<boolean> {
   const { event, doc, isNew, birth, next: sealed } = activation;
   keepInJournal(deps, event, { doc: isNew ? { ...doc } : { _id: doc._id }, isNew, birth, next: sealed });
