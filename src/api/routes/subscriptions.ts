@@ -59,30 +59,8 @@ function createRoute(app: App, { deps }: Api): void {
       const _id = newId('subscription', deps);
       const { secret, shown } = await makeSecret(deps, plugin, { tenantId, _id, generation: 1 }, given);
       const head = await deps.database.collection('audit_heads').findOne({ _id: tenantId, tenantId });
-      const now = new Date(deps.clock.now());
-      const doc: SubscriptionDoc = {
-        _id,
-        tenantId,
-        name,
-        sink,
-        settings,
-        filter,
-        secrets: secret ? [secret] : [],
-        state: 'active',
-        cursor: head?.seq ?? 0,
-        wantedSeq: head?.seq ?? 0,
-        // Looked at once more: the log may have grown since its head was read.
-        dueAt: now,
-        failures: 0,
-        lastError: null,
-        notBefore: null,
-        replays: 0,
-        createdAt: now,
-        updatedAt: now,
-        fence: 0,
-        lease: null,
-        interrupted: null,
-      };
+      const wanted = { _id, tenantId, name, sink, settings, filter, secrets: secret ? [secret] : [] };
+      const doc = freshSubscription(wanted, head?.seq ?? 0, new Date(deps.clock.now()));
       const detail = { subscriptionId: _id, name, sink };
       await deps.commit({
         operations: [{ in: 'subscriptions', insert: doc }],
@@ -92,6 +70,28 @@ function createRoute(app: App, { deps }: Api): void {
       return { ...viewSubscription(doc), secret: shown };
     },
   );
+}
+
+type Wanted = Pick<SubscriptionDoc, '_id' | 'tenantId' | 'name' | 'sink' | 'settings' | 'filter' | 'secrets'>;
+
+/** It is due at once: the log may have grown since its head was read. */
+function freshSubscription(wanted: Wanted, seq: number, now: Date): SubscriptionDoc {
+  return {
+    ...wanted,
+    state: 'active',
+    cursor: seq,
+    wantedSeq: seq,
+    dueAt: now,
+    failures: 0,
+    lastError: null,
+    notBefore: null,
+    replays: 0,
+    createdAt: now,
+    updatedAt: now,
+    fence: 0,
+    lease: null,
+    interrupted: null,
+  };
 }
 
 function listRoute(app: App, { deps }: Api): void {
