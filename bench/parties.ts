@@ -11,8 +11,8 @@ const PART = 2_000;
 const DAY_MS = 86_400_000;
 
 /**
- * Idle credentials, due within the next day but not in the next hour. Their sealed value is one and the same, of true
- * size, and belongs to none of them: it is never opened.
+ * Idle credentials, due within the next day but not in the next hour. What stands for their sealed values has the true size
+ * and does not compress, as theirs do; it is never opened.
  */
 export async function seedIdle(deps: Deps, options: { count: number; service: string; tenantId: string }) {
   const credentials = deps.database.collection('credentials');
@@ -30,7 +30,9 @@ function idle(deps: Deps, model: CredentialDoc): CredentialDoc {
   const _id = newId('credential', deps);
   const dueAt = deps.clock.now() + DAY_MS / 24 + deps.random.fraction() * DAY_MS;
   const fingerprints = [0, 1].map(() => `v1.${deps.random.bytes(32).toString('base64url')}`);
-  return { ...model, _id, subject: _id, fingerprints, due: { refresh: new Date(dueAt) } };
+  const jwe = deps.random.bytes(Math.round((model.secret!.jwe!.length * 3) / 4)).toString('base64url');
+  const secret = { ...model.secret!, jwe };
+  return { ...model, _id, subject: _id, fingerprints, secret, due: { refresh: new Date(dueAt) } };
 }
 
 /** Resident memory of a process, megabytes. NaN where the system has no /proc. */
