@@ -4,12 +4,12 @@ import { MongoClient } from 'mongodb';
 
 const [, , uri = '', database = ''] = process.argv;
 const client = await new MongoClient(uri).connect();
-const credentials = client.db(database).collection<{ _id: string }>('credentials');
+const credentials = client.db(database).collection<{ _id: string; [field: string]: unknown }>('credentials');
 const app = fastify();
 
 app.get<{ Params: { id: string } }>('/v1/credentials/:id/token', async ({ params }) => {
   const doc = await credentials.findOne({ _id: params.id });
-  return { accessToken: doc?.secret?.jwe, expiresAt: doc?.expiresAt, scopes: doc?.scopes, subject: doc?.subject };
+  return { accessToken: doc?.secret, expiresAt: doc?.expiresAt, scopes: doc?.scopes, subject: doc?.subject };
 });
 
 await app.listen({ port: 0, host: '127.0.0.1' });
