@@ -6,19 +6,21 @@ import type { Deps } from '../shared/deps.ts';
 import { systemRandom } from '../shared/random.ts';
 import { makeCommitter } from '../shared/store/commit.ts';
 import { openDatabase } from '../shared/store/database.ts';
+import { openSecretStores } from '../shared/store/secret-stores.ts';
+
+/** What a command on the store is given. */
+export type StoreDeps = Pick<Deps, 'database' | 'vault' | 'commit' | 'clock' | 'random' | 'keyProvider' | 'secrets'>;
 
 /** The database and the keys, without Redis, for as long as `work` takes. */
-export async function withStore<T>(
-  config: Config,
-  work: (deps: Pick<Deps, 'database' | 'vault' | 'commit' | 'clock' | 'random'>) => Promise<T>,
-): Promise<T> {
+export async function withStore<T>(config: Config, work: (deps: StoreDeps) => Promise<T>): Promise<T> {
   const given = { clock: systemClock, random: systemRandom };
   const keyProvider = await loadKeyProvider(config, given);
+  const secrets = await openSecretStores(config, given);
   const database = await openDatabase(config.MONGODB_URI, config.KEYTURN_DATABASE);
   const vault = makeVault({ dataKeys: database.collection('data_keys'), keyProvider, ...given });
   const { commit, idle } = makeCommitter(database);
   try {
-    return await work({ database, vault, commit, ...given });
+    return await work({ database, vault, commit, keyProvider, secrets, ...given });
   } finally {
     await idle();
     vault.close();
