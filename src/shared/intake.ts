@@ -53,6 +53,27 @@ export async function acceptEvents(deps: IntakeDeps, sender: Sender, raw: unknow
   });
 }
 
+/** Sources of events that Keyturn makes itself: their ids carry meaning, so nobody else may claim one. */
+const RESERVED = 'keyturn:';
+
+/** As `acceptEvents`, for what comes from outside. */
+export async function acceptFromOutside(deps: IntakeDeps, sender: Sender, events: unknown[]): Promise<Receipt[]> {
+  const isReserved = (event: unknown) =>
+    String((event as { source?: unknown } | null)?.source)
+      .toLowerCase()
+      .startsWith(RESERVED);
+  const taken = await acceptEvents(
+    deps,
+    sender,
+    events.filter((event) => !isReserved(event)),
+  );
+  const rest = taken.values();
+  const detail = `source: sources that begin with "${RESERVED}" are Keyturn's own.`;
+  return events.map((event) =>
+    isReserved(event) ? rejected(givenId(event), new AppError('invalid_event', { detail })) : rest.next().value!,
+  );
+}
+
 /**
  * Makes checked events durable in one write, and hints at them. Resolves to those that were there before: id → the first
  * one's id. Throws `store_unavailable` when nothing could be made durable.

@@ -19,6 +19,16 @@ export const PAYLOADS = {
   signals: z.strictObject({ eventIds: ids.optional(), tenantIds: ids.optional(), reason }),
   /** The objects of one tenant. */
   tenant: z.strictObject({ tenantId: id, reason }),
+  /** What others add: who they are, events as JSON text, and a signature over that text. Checked as the API checks. */
+  signed: z.strictObject({
+    principalId: id,
+    event: z.string().min(2).max(1_000_000),
+    headers: z.strictObject({
+      'webhook-id': z.string().min(1).max(255),
+      'webhook-timestamp': z.string(),
+      'webhook-signature': z.string().max(2_000),
+    }),
+  }),
   /** Objects by id. */
   ids: z.strictObject({ ids, reason }),
 } as const;
@@ -37,6 +47,7 @@ export const JOBS = {
   respond: { payload: 'ids', concurrency: 8, about: 'contains incidents' },
   audit: { payload: 'tenant', concurrency: 4, about: 'chains entries and publishes checkpoints' },
   reseal: { payload: 'ids', concurrency: 2, about: 'rotates keys and moves sealed values' },
+  intake: { payload: 'signed', concurrency: 16, about: 'takes events from who speaks no HTTP' },
   deliver: { payload: 'ids', concurrency: 512, about: 'tells subscribers' },
 } as const satisfies Record<string, JobRow>;
 

@@ -120,6 +120,7 @@ function toJob<N extends JobName>(name: N, hint: Hint<N>) {
 function firstId(payload: JobPayload<JobName>): string {
   if ('tenantId' in payload) return payload.tenantId;
   if ('ids' in payload) return payload.ids[0] ?? '';
+  if ('principalId' in payload) return payload.principalId;
   const objects = 'tenantIds' in payload ? payload.tenantIds : (payload as JobPayload<'refresh'>).credentialIds;
   return (objects ?? payload.eventIds)?.[0] ?? '';
 }

@@ -1,7 +1,7 @@
 /**
- * Key pairs that Keyturn signs with: RS256 for security event tokens (CAEP interoperability asks for it), Ed25519 for
- * checkpoints (signed notes ask for it). The private half lies sealed in MongoDB; the public half is published, also
- * after the key was replaced, so that what it signed stays checkable.
+ * Key pairs of ours: RS256 for security event tokens (CAEP interoperability asks for it), Ed25519 for checkpoints (signed notes
+ * ask for it), and one that others encrypt to, for the intake queue. The private half lies sealed in MongoDB; the public half is
+ * published, also after the key was replaced: what it signed stays checkable, and what was encrypted to it opens.
  */
 import { createPrivateKey, type KeyObject } from 'node:crypto';
 import { calculateJwkThumbprint, exportJWK, generateKeyPair } from 'jose';
@@ -14,7 +14,10 @@ import type { SigningKeyDoc, SigningUse } from './store/subscription-documents.t
 /** Owner of what belongs to no tenant: keys of its own, an audit log of its own. */
 export const SYSTEM_TENANT_ID = 'system';
 
-const ALGORITHMS = { checkpoint: 'Ed25519', set: 'RS256' } as const satisfies Record<SigningUse, SigningKeyDoc['alg']>;
+const ALGORITHMS = { checkpoint: 'Ed25519', set: 'RS256', intake: 'ECDH-ES+A256KW' } as const satisfies Record<
+  SigningUse,
+  SigningKeyDoc['alg']
+>;
 
 const RSA_BITS = 2048;
 
@@ -26,9 +29,25 @@ export type SigningKey = { kid: string; alg: SigningKeyDoc['alg']; key: KeyObjec
 /** The key that signs now; the first is made when there is none. Throws `key_unavailable`, `store_unavailable`. */
 export async function signingKey(deps: KeyDeps, use: SigningUse): Promise<SigningKey> {
   const doc = (await activeKey(deps, use)) ?? (await makeFirst(deps, use));
+  return { kid: doc._id, alg: doc.alg, key: await privateKey(deps, doc), publicJwk: doc.publicJwk };
+}
+
+async function privateKey({ vault }: Pick<Deps, 'vault'>, doc: SigningKeyDoc): Promise<KeyObject> {
   const context = { tenantId: SYSTEM_TENANT_ID, objectId: doc._id, generation: 1 };
-  const jwk = JSON.parse(await deps.vault.open(doc.sealed.jwe as string, context));
-  return { kid: doc._id, alg: doc.alg, key: createPrivateKey({ key: jwk, format: 'jwk' }), publicJwk: doc.publicJwk };
+  const jwk = JSON.parse(await vault.open(doc.sealed.jwe as string, context));
+  return createPrivateKey({ key: jwk, format: 'jwk' });
+}
+
+/** What opens values that were encrypted to a key of ours, also to one that was replaced; null when there is none of that id. */
+export async function decryptionKey(deps: Pick<Deps, 'database' | 'vault'>, kid: string): Promise<KeyObject | null> {
+  const where = { _id: kid, tenantId: SYSTEM_TENANT_ID, use: 'intake' as const };
+  const doc = await deps.database
+    .collection('signing_keys')
+    .findOne(where)
+    .catch((error) => {
+      throw toStoreError(error);
+    });
+  return doc && privateKey(deps, doc);
 }
 
 /** Puts a new key in the place of the one that signs. The old one stays published. */
@@ -47,7 +66,14 @@ export async function publicKeys(deps: Pick<Deps, 'database'>): Promise<{ keys: 
       .find({ tenantId: SYSTEM_TENANT_ID })
       .sort({ createdAt: -1 })
       .toArray();
-    return { keys: docs.map((doc) => ({ ...doc.publicJwk, kid: doc._id, alg: doc.alg, use: 'sig' })) };
+    return {
+      keys: docs.map((doc) => ({
+        ...doc.publicJwk,
+        kid: doc._id,
+        alg: doc.alg,
+        use: doc.use === 'intake' ? 'enc' : 'sig',
+      })),
+    };
   } catch (error) {
     throw toStoreError(error);
   }
@@ -72,7 +98,11 @@ async function makeFirst(deps: KeyDeps, use: SigningUse): Promise<SigningKeyDoc>
 
 async function generate(deps: KeyDeps, use: SigningUse): Promise<SigningKeyDoc> {
   const alg = ALGORITHMS[use];
-  const pair = await generateKeyPair(alg, { extractable: true, ...(alg === 'RS256' && { modulusLength: RSA_BITS }) });
+  const pair = await generateKeyPair(alg, {
+    extractable: true,
+    ...(alg === 'RS256' && { modulusLength: RSA_BITS }),
+    ...(alg === 'ECDH-ES+A256KW' && { crv: 'P-256' }),
+  });
   const publicJwk = (await exportJWK(pair.publicKey)) as Record<string, string>;
   const _id = await calculateJwkThumbprint(publicJwk);
   const context = { tenantId: SYSTEM_TENANT_ID, objectId: _id, generation: 1 };

@@ -38,13 +38,14 @@ export type WebhookVerdict = 'valid' | 'headers_missing' | 'time_out_of_range' |
 
 /**
  * Whether one of the secrets made one of the signatures in `webhook-signature` (several while a secret rotates), and the
- * time is within 5 minutes of `now` (milliseconds). Constant time.
+ * time is within `toleranceMs` of `now` (milliseconds). Constant time.
  */
 export function checkWebhook(
   secrets: readonly Secret[],
   headers: Readonly<Record<string, string | undefined>>,
   body: Buffer,
   now: number,
+  toleranceMs = TOLERANCE_MS,
 ): WebhookVerdict {
   const { 'webhook-id': id, 'webhook-timestamp': timestamp, 'webhook-signature': given } = headers;
   if (!id || !given || !timestamp || !/^\d{1,12}$/.test(timestamp)) return 'headers_missing';
@@ -54,7 +55,7 @@ export function checkWebhook(
     return signatures.some((signature) => isSame(expected, Buffer.from(signature)));
   });
   if (!matches) return 'signature_mismatch';
-  return Math.abs(now - Number(timestamp) * 1_000) > TOLERANCE_MS ? 'time_out_of_range' : 'valid';
+  return Math.abs(now - Number(timestamp) * 1_000) > toleranceMs ? 'time_out_of_range' : 'valid';
 }
 
 function isSame(a: Buffer, b: Buffer): boolean {

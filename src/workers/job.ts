@@ -1,4 +1,5 @@
 import type { Deps } from '../shared/deps.ts';
+import type { AppError } from '../shared/errors.ts';
 import type { JobName, JobPayload } from '../shared/jobs.ts';
 import type { Journal, OpenAction } from './journal.ts';
 import type { Places } from './limit.ts';
@@ -18,12 +19,19 @@ export type WorkerDeps = Deps & {
  */
 export type Job<N extends JobName = JobName> = {
   name: N;
-  process(deps: WorkerDeps, payload: JobPayload<N>, signal: AbortSignal): Promise<void>;
+  process(deps: WorkerDeps, payload: JobPayload<N>, signal: AbortSignal): Promise<unknown>;
+  /** Set where others add the jobs: they may read what `process` returns, or the problem that it throws. */
+  foreign?: Foreign;
   /**
    * Commits an answer that a dead process of this job left in its journal. Idempotent; when it throws, it is called
    * again later.
    */
   recover?(deps: WorkerDeps, action: OpenAction): Promise<void>;
+};
+
+export type Foreign = {
+  /** Puts a refused job on the record. `data` is as it came, and is in Redis no more. Does not throw. */
+  refused(deps: WorkerDeps, data: unknown, error: AppError): Promise<void>;
 };
 
 /** Types a job without losing its name. */

@@ -5,6 +5,7 @@ import { loadPlugin, pluginNames } from '../shared/crypto/discover.ts';
 import { AppError, toAppError } from '../shared/errors.ts';
 import { JOBS, type JobName, PAYLOADS, WORKER_SETTINGS } from '../shared/jobs.ts';
 import { CONSUMER, partitionOf } from '../shared/queue.ts';
+import { answerForeign, FOREIGN_KEEP } from './foreign.ts';
 import type { Job, WorkerDeps } from './job.ts';
 import { makePlaces, type Places } from './limit.ts';
 import { recoverJournals } from './recovery.ts';
@@ -94,14 +95,18 @@ function openWorkers(deps: WorkerDeps, job: Job, draining: AbortSignal, telemetr
   return Array.from({ length: config.KEYTURN_QUEUE_PARTITIONS }, (_, partition) => {
     const { queue, prefix } = partitionOf(settings, job.name, partition);
     const lanes = makeLanes(deps.clock, concurrency);
-    const process = (message: Message, token?: string) =>
-      lanes.run(message, token, () => processOne(deps, job, message.data, draining));
+    const { foreign } = job;
+    const process = (message: Message, token?: string): Promise<unknown> =>
+      foreign
+        ? answerForeign(deps, { ...job, foreign }, message, { token, draining })
+        : lanes.run(message, token, () => processOne(deps, job, message.data, draining));
     const worker = new Worker(queue, process, {
       connection: { url: config.REDIS_URL, ...CONSUMER },
       prefix,
       concurrency,
       telemetry,
       ...WORKER_SETTINGS,
+      ...(foreign && FOREIGN_KEEP),
     });
     worker.on('error', (err) => deps.log.warn({ err, queue }, 'queue connection'));
     return worker;

@@ -79,14 +79,15 @@ function keysRoute(app: App, deps: Api['deps']): void {
       config: { open: true },
       schema: {
         tags: ['shared signals'],
-        summary: 'Public keys of security event tokens and checkpoints (RFC 7517)',
+        summary:
+          'Public keys of security event tokens and checkpoints, and the one to encrypt to for the intake queue (RFC 7517)',
         response: { 200: z.object({ keys: z.array(z.record(z.string(), z.string())) }) },
       },
     },
     async (_, reply) => {
       reply.header('cache-control', 'public, max-age=60');
-      // Whoever configures a receiver asks before there was anything to sign.
-      for (const use of ['set', 'checkpoint'] as const) await signingKey(deps, use);
+      // Whoever configures a receiver or a producer asks before there was anything to sign or to open.
+      for (const use of ['set', 'checkpoint', 'intake'] as const) await signingKey(deps, use);
       return publicKeys(deps);
     },
   );

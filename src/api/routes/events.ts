@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { AppError } from '../../shared/errors.ts';
-import { acceptEvents, type Receipt, type Sender } from '../../shared/intake.ts';
+import { acceptFromOutside, type Sender } from '../../shared/intake.ts';
 import { may, requirePermission } from '../../shared/permissions.ts';
 import {
   batchSchema,
@@ -20,9 +20,6 @@ import { refusals } from '../problem.ts';
 import { currentTraceparent } from '../traceparent.ts';
 
 const MAX_BODY_BYTES = 8 * 1024 * 1024;
-
-/** Sources of events that Keyturn makes itself: their ids carry meaning, so nobody else may claim one. */
-const RESERVED = 'keyturn:';
 
 /** Who sends, from where, as part of which trace. */
 export function senderOf(request: FastifyRequest): Sender {
@@ -61,7 +58,7 @@ function sendRoute(app: App, api: Api): void {
     },
     async (request, reply) => {
       const { events, single } = eventsOf(request);
-      const receipts = await receive(api, senderOf(request), events);
+      const receipts = await acceptFromOutside(api.deps, senderOf(request), events);
       for (const { status } of receipts) api.metrics.events.inc({ status });
       const fresh = receipts.filter(({ status }) => status === 'accepted').length;
       backpressure.accepted(callerOf(request).tenantId, fresh);
@@ -104,29 +101,6 @@ function eventsOf(request: FastifyRequest): { events: unknown[]; single: boolean
     throw new AppError('invalid_event', { detail: `A batch is a JSON array of at most ${MAX_BATCH} events.` });
   }
   return { events: body, single: false };
-}
-
-async function receive({ deps }: Api, sender: Sender, events: unknown[]): Promise<Receipt[]> {
-  const isReserved = (event: unknown) =>
-    String((event as { source?: unknown } | null)?.source)
-      .toLowerCase()
-      .startsWith(RESERVED);
-  const taken = await acceptEvents(
-    deps,
-    sender,
-    events.filter((event) => !isReserved(event)),
-  );
-  const rest = taken.values();
-  return events.map((event) => (isReserved(event) ? reserved(event) : rest.next().value!));
-}
-
-function reserved(event: unknown): Receipt {
-  const { id } = event as { id?: unknown };
-  return {
-    id: typeof id === 'string' ? id.slice(0, 255) : null,
-    status: 'rejected',
-    problem: { code: 'invalid_event', detail: `source: sources that begin with "${RESERVED}" are Keyturn's own.` },
-  };
 }
 
 async function readEvent({ deps }: Api, tenantId: string, id: string): Promise<EventDoc> {

@@ -77,7 +77,8 @@ export type CheckpointDoc = {
   at: Date;
 };
 
-export type SigningUse = 'checkpoint' | 'set';
+/** `intake`: others encrypt to it. */
+export type SigningUse = 'checkpoint' | 'set' | 'intake';
 
 /** A key pair of ours. The private half is sealed; the public half is published until the document is deleted. */
 export type SigningKeyDoc = {
@@ -85,7 +86,7 @@ export type SigningKeyDoc = {
   _id: string;
   tenantId: string;
   use: SigningUse;
-  alg: 'Ed25519' | 'RS256';
+  alg: 'Ed25519' | 'RS256' | 'ECDH-ES+A256KW';
   publicJwk: Record<string, string>;
   /** The private JWK as JSON. */
   sealed: StoredSecret;
