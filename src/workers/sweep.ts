@@ -115,7 +115,7 @@ export async function sweep(deps: SweepDeps): Promise<number> {
 
 async function sweepRow(deps: SweepDeps, row: DueRow): Promise<number> {
   for (let total = 0; ; ) {
-    const docs = await claimDue(deps, row);
+    const { docs, isLast } = await claimDue(deps, row);
     const jobs = Map.groupBy(row.jobs(docs), ({ queue }) => queue);
     try {
       for (const [queue, group] of jobs) {
@@ -127,7 +127,7 @@ async function sweepRow(deps: SweepDeps, row: DueRow): Promise<number> {
       throw error;
     }
     total += docs.length;
-    if (docs.length < CLAIM_SIZE || (await isBackedUp(deps, [...jobs.keys()]))) return total;
+    if (isLast || (await isBackedUp(deps, [...jobs.keys()]))) return total;
   }
 }
 
@@ -136,8 +136,8 @@ async function isBackedUp(deps: SweepDeps, queues: JobName[]): Promise<boolean> 
   return waiting.some((count) => count >= MOST_WAITING);
 }
 
-/** Claims up to `CLAIM_SIZE` documents in two calls. Two sweepers never claim the same one. */
-async function claimDue(deps: SweepDeps, row: DueRow): Promise<DueDoc[]> {
+/** Claims up to `CLAIM_SIZE` documents in two calls. Two sweepers never claim the same one. `isLast`: no more are due. */
+async function claimDue(deps: SweepDeps, row: DueRow): Promise<{ docs: DueDoc[]; isLast: boolean }> {
   const collection = deps.database.db.collection<DueDoc>(row.in);
   const now = new Date(deps.clock.now());
   // What this sweeper claimed is found again by the very date that it set.
@@ -151,12 +151,14 @@ async function claimDue(deps: SweepDeps, row: DueRow): Promise<DueDoc[]> {
       .sort({ [row.field]: 1 })
       .limit(CLAIM_SIZE)
       .toArray()) as DueDoc[];
-    if (found.length === 0) return [];
+    const isLast = found.length < CLAIM_SIZE;
+    if (found.length === 0) return { docs: [], isLast };
     const ids = found.map((doc) => doc._id);
     const claimed = await collection.updateMany({ _id: { $in: ids }, [row.field]: { $lte: now } }, [{ $set: set }]);
-    if (claimed.modifiedCount === found.length) return found;
+    if (claimed.modifiedCount === found.length) return { docs: found, isLast };
     // Another sweeper was faster with some of them.
-    return (await collection.find({ _id: { $in: ids }, [row.field]: until }, { projection }).toArray()) as DueDoc[];
+    const ours = await collection.find({ _id: { $in: ids }, [row.field]: until }, { projection }).toArray();
+    return { docs: ours as DueDoc[], isLast };
   } catch (error) {
     throw toStoreError(error);
   }
