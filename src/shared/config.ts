@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { AppError } from './errors.ts';
 import type { ProviderSettings } from './providers/contract.ts';
+import { assertNoSecretDebug } from './providers/debug.ts';
 import { Secret } from './secret.ts';
 
 /** Every variable that Keyturn reads, with its meaning; README's table is made from it (a test compares them). */
@@ -172,7 +173,7 @@ type ReadFile = (path: string) => string;
  * Throws one `config_invalid` that lists every problem.
  */
 export function parseConfig(env: Environment, readFile: ReadFile = (path) => readFileSync(path, 'utf8')): Config {
-  const problems: string[] = [];
+  const problems = debugProblems(env.DEBUG);
   const given = resolveFiles(env, readFile, problems);
   for (const [name, row] of Object.entries(VARIABLES) as [Name, { required?: true; default?: string }][]) {
     if (given[name] === undefined && row.default !== undefined) given[name] = row.default;
@@ -192,6 +193,16 @@ export function parseConfig(env: Environment, readFile: ReadFile = (path) => rea
     throw new AppError('config_invalid', { detail: `The configuration has problems:\n- ${problems.join('\n- ')}` });
   }
   return { ...parsed.data, providers };
+}
+
+/** What libraries print for debugging is part of the configuration too. */
+function debugProblems(value: string | undefined): string[] {
+  try {
+    assertNoSecretDebug(value);
+    return [];
+  } catch (error) {
+    return [(error as Error).message];
+  }
 }
 
 /** The variables of ours, with each `<NAME>_FILE` replaced by the content of its file. Empty values count as unset. */

@@ -4,7 +4,7 @@ import { AppError } from '../../src/shared/errors.ts';
 import { providerTypes } from '../../src/shared/providers/catalogue.ts';
 import type { Provider, ProviderPlugin } from '../../src/shared/providers/contract.ts';
 import { Secret } from '../../src/shared/secret.ts';
-import { call, deps, type StubAnswer, settingsOf, startStub, TIMEOUT_MS } from '../shared/providers/support.ts';
+import { call, deps, type StubAnswer, settingsOf, startStub } from '../shared/providers/support.ts';
 
 /** What must never be seen in an error: secrets that we send, and whatever a provider sends back. */
 const CANARY = 'canary-1f6e0a';
@@ -69,21 +69,23 @@ describe.each(await providerTypes())('%s', async (type) => {
     expect(provider.defaultScopes).toEqual(['a', 'b']);
     expect(provider.maxConcurrent).toBeGreaterThan(0);
     expect(provider.probeEveryMs).toBeGreaterThan(0);
-    expect(provider.probe).toBeDefined();
+    // What is refreshed can be asked after: a token's death must not go unnoticed.
+    if (provider.refresh) expect(provider.probe).toBeDefined();
   });
 
-  test('sends the person to a URL that carries state and redirect, and no secret', async () => {
-    const request = { redirectUri: 'https://app.example/cb', state: 's-1', codeChallenge: 'c', scopes: ['a', 'b'] };
-    const url = new URL(await provider.authorizationUrl!(request));
-    expect(url.origin).toBe(stub.url);
-    expect(Object.fromEntries(url.searchParams)).toMatchObject({
-      response_type: 'code',
-      client_id: 'client-1',
-      redirect_uri: 'https://app.example/cb',
-      state: 's-1',
+  if (provider.authorizationUrl)
+    test('sends the person to a URL that carries state and redirect, and no secret', async () => {
+      const request = { redirectUri: 'https://app.example/cb', state: 's-1', codeChallenge: 'c', scopes: ['a', 'b'] };
+      const url = new URL(await provider.authorizationUrl!(request));
+      expect(url.origin).toBe(stub.url);
+      expect(Object.fromEntries(url.searchParams)).toMatchObject({
+        response_type: 'code',
+        client_id: 'client-1',
+        redirect_uri: 'https://app.example/cb',
+        state: 's-1',
+      });
+      expect(url.href).not.toContain(CANARY);
     });
-    expect(url.href).not.toContain(CANARY);
-  });
 
   test('refuses a setting that it does not know', async () => {
     const odd = settingsOf('x', { ...settings, extra: { ...EXTRA[type], colour: 'red' } });
@@ -91,14 +93,12 @@ describe.each(await providerTypes())('%s', async (type) => {
   });
 
   describe.each(Object.keys(CALLS))('%s', (name) => {
-    test.each(Object.keys(FAILURES))('on %s ends in time, and its error tells nothing', async (failure) => {
+    test.each(Object.keys(FAILURES))('on %s ends by itself, and its error tells nothing', async (failure) => {
       stub.answer(FAILURES[failure]!);
-      const started = performance.now();
       const outcome = await CALLS[name]!(provider, call().signal)?.then(
         (value) => ({ value }),
         (error: unknown) => ({ error }),
       );
-      expect(performance.now() - started).toBeLessThan(TIMEOUT_MS * 2 + 200);
       if (outcome === undefined) return;
       if ('value' in outcome) {
         expect(GIVES_TOKENS).not.toContain(name);

