@@ -57,8 +57,6 @@ export function toOcsf(message: Message, product: { version: string }): Record<s
       sequence: data.seq,
       ...(data.eventId && { correlation_uid: data.eventId }),
     },
-    actor: actorOf(message),
-    ...(data.actor.ip && { src_endpoint: { ip: data.actor.ip } }),
     ...DETAILS[row.class](message),
     unmapped: { detail: data.detail, prev: data.prev, hash: data.hash },
   };
@@ -66,8 +64,12 @@ export function toOcsf(message: Message, product: { version: string }): Record<s
 
 /** What each class requires beyond the base event. */
 const DETAILS: Record<ClassName, (message: Message) => Record<string, unknown>> = {
-  accountChange: ({ data }) => ({ user: { uid: String(data.detail.principalId ?? data.actor.id) } }),
+  accountChange: ({ data }) => ({
+    ...originOf(data),
+    user: { uid: String(data.detail.principalId ?? data.actor.id) },
+  }),
   entityManagement: ({ data }) => ({
+    ...originOf(data),
     entity: {
       uid: data.credentialId ?? data.id,
       type: 'Credential',
@@ -81,11 +83,15 @@ const DETAILS: Record<ClassName, (message: Message) => Record<string, unknown>> 
       title: String(message.data.detail.title ?? message.type),
       created_time: Date.parse(message.timestamp),
     },
+    // A finding has no actor of its own.
+    evidences: [originOf(message.data)],
     ...(message.data.credentialId && { resources: [{ uid: message.data.credentialId, type: 'Credential' }] }),
   }),
   apiActivity: ({ type, data }) => ({
+    // Required by the class: a process of ours has a name and no address.
+    src_endpoint: { name: data.actor.id },
+    ...originOf(data),
     api: { operation: type, service: { name: 'Keyturn' } },
-    src_endpoint: { ip: data.actor.ip ?? '0.0.0.0', ...(!data.actor.ip && { name: data.actor.id }) },
     ...(data.credentialId && { resources: [{ uid: data.credentialId, type: 'Credential' }] }),
   }),
 };
@@ -95,8 +101,12 @@ function severityOf({ type, data }: Message): number {
   return data.outcome === 'success' ? SEVERITY.informational : SEVERITY.medium;
 }
 
-function actorOf({ data }: Message): Record<string, unknown> {
-  const { kind, id, userAgent } = data.actor;
+/** Who did it and from where. */
+function originOf(data: Message['data']): Record<string, unknown> {
+  const { kind, id, userAgent, ip } = data.actor;
   const user = { uid: id, type_id: 99, type: kind };
-  return userAgent ? { user, app_name: userAgent } : { user };
+  return {
+    actor: userAgent ? { user, app_name: userAgent } : { user },
+    ...(ip && { src_endpoint: { ip } }),
+  };
 }
