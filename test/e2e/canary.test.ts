@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { type Servers, startServers } from '../../local/servers.ts';
-import { openBrowser } from '../harness/browser.ts';
+import { openBrowser } from '../../local/browser.ts';
 import { until } from '../harness/signals.ts';
 import { type StubProvider, startStubProvider } from '../harness/stub-provider.ts';
 import { testEnvironment } from '../harness/system.ts';

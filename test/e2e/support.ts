@@ -5,7 +5,7 @@ import { afterAll, expect } from 'vitest';
 import { freePort } from '../../local/ports.ts';
 import type { CredentialDoc, EventDoc } from '../../src/shared/store/documents.ts';
 import { type AuthorizationServer, startAuthorizationServer } from '../harness/authorization-server.ts';
-import { type Browser, openBrowser } from '../harness/browser.ts';
+import { type Browser, openBrowser } from '../../local/browser.ts';
 import { type KeyturnProcess, startProcess } from '../harness/process.ts';
 import { until } from '../harness/signals.ts';
 import { providerEnvironment } from '../harness/system.ts';

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { type AuthorizationServer, startAuthorizationServer } from '../harness/authorization-server.ts';
-import { openBrowser } from '../harness/browser.ts';
+import { openBrowser } from '../../local/browser.ts';
 import { testAuthorizationServer } from '../harness/servers.ts';
 
 const server = await testAuthorizationServer();

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, expect, test } from 'vitest';
-import { openBrowser } from '../harness/browser.ts';
+import { openBrowser } from '../../local/browser.ts';
 import { startProcess } from '../harness/process.ts';
 import { until } from '../harness/signals.ts';
 
