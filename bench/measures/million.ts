@@ -94,13 +94,11 @@ async function rushHour({ mongo, redis, say }: BenchContext, deps: Deps, pid: nu
   await pause(Math.max(0, dueAt.getTime() - deps.clock.now()));
   const peak = { redis: 0, worker: 0 };
   const filter = { type: 'credential.refreshed', 'detail.latenessMs': { $ne: null } };
-  const done = async () =>
-    (await deps.database.collection('audit').countDocuments(filter)) +
-    (await deps.database.collection('audit_inbox').countDocuments(filter));
-  for (let count = 0; count < DUE; count = await done()) {
+  const soon = { 'due.refresh': { $lte: new Date(dueAt.getTime() + 600_000) } };
+  while (await deps.database.collection('credentials').findOne(soon, { projection: { _id: 1 } })) {
     peak.redis = Math.max(peak.redis, await redisMb(redis.url));
     peak.worker = Math.max(peak.worker, memoryMb(pid));
-    await pause(200);
+    await pause(500);
   }
   const entries = [
     ...(await deps.database.collection('audit').find(filter).toArray()),
