@@ -40,7 +40,7 @@ type Scenario = {
 };
 
 /** Refreshes per second of one worker process on one core, measured by `npm run bench -- refresh`; the argument sets it. */
-const PER_PROCESS = Number(process.argv[2] ?? 2_000);
+const PER_PROCESS = Number(process.argv[2] ?? 1_000);
 const PROCESSES = Number(process.argv[3] ?? 40);
 const ALL = PER_PROCESS * PROCESSES;
 
@@ -71,21 +71,20 @@ function simulate(scenario: Scenario): Outcome {
   const outcome: Outcome = { late: new Map(), lapsed: 0, refreshes: 0, busiest: 0 };
   for (let step = 0; step < STEPS; step += 1) {
     const ms = step * STEP_MS;
-    let left = (scenario.capacity(ms) * STEP_MS) / 1000;
-    // Each kind gets its share of the workers; what one leaves over the next may use.
-    const waiting = lanes.reduce((sum, lane) => sum + lane.waiting(step), 0);
-    let done = 0;
-    for (const lane of lanes) {
-      const fair = waiting === 0 ? 0 : (left * lane.waiting(step)) / waiting;
-      const isUp = lane.kind.lifeMs !== HOUR_MS || scenario.isUp(ms);
-      const most = isUp ? Math.min(Math.max(fair, 0), (lane.kind.callsPerSecond * STEP_MS) / 1000) : 0;
-      done += lane.work(step, most, outcome);
-    }
-    left -= done;
+    const most = (scenario.capacity(ms) * STEP_MS) / 1000;
+    // What a provider does not take, or what its outage holds up, takes no worker's time.
+    const wanted = lanes.map((lane) => Math.min(lane.waiting(step), takenBy(lane.kind, scenario.isUp(ms))));
+    const share = Math.min(1, most / wanted.reduce((sum, count) => sum + count, 0));
+    const done = lanes.reduce((sum, lane, index) => sum + lane.work(step, wanted[index]! * share, outcome), 0);
     outcome.refreshes += done;
     outcome.busiest = Math.max(outcome.busiest, done / (STEP_MS / 1000));
   }
   return outcome;
+}
+
+/** Calls that a service takes in one step. */
+function takenBy({ lifeMs, callsPerSecond }: Kind, isUp: boolean): number {
+  return lifeMs === HOUR_MS && !isUp ? 0 : (callsPerSecond * STEP_MS) / 1000;
 }
 
 function openLane(kind: Kind, scenario: Scenario) {
