@@ -1,3 +1,9 @@
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { Config } from '../../src/shared/config.ts';
 import { plugin as keys } from '../../src/shared/crypto/key-providers/vault.ts';
@@ -15,7 +21,7 @@ const context = { tenantId: 'ten_a', purpose: 'seal' as const, version: 1 };
 const wrapped = { keyId: 'vault:transit/keyturn:v1', ciphertext: 'vault:v1:AAAA' };
 const item = {
   context: { tenantId: 'ten_a', objectId: 'cred_a', generation: 1 },
-  stored: { store: 'vault', keyVersion: 1 },
+  stored: { store: 'vault', keyVersion: 1, ref: '0'.repeat(32) },
 };
 
 const stops: (() => Promise<void>)[] = [];
@@ -137,6 +143,7 @@ describe('configuration', () => {
     ['no address', { KEYTURN_VAULT_ADDR: undefined }, /KEYTURN_VAULT_ADDR/],
     ['no credentials', { KEYTURN_VAULT_TOKEN: undefined }, /KEYTURN_VAULT_ROLE_ID/],
     ['two kinds of credentials', { ...appRole, KEYTURN_VAULT_TOKEN: new Secret('x') }, /set one/],
+    ['a token and a file with one', { KEYTURN_VAULT_TOKEN_PATH: '/token' }, /set one/],
     ['a role without its secret', { KEYTURN_VAULT_ROLE_ID: 'role' }, /KEYTURN_VAULT_SECRET_ID/],
   ])('%s is refused', (_, fields, message) => {
     expect(() => makeVaultServer(configOf('http://127.0.0.1:1', fields), handClock(), 'key_unavailable')).toThrow(
@@ -149,6 +156,38 @@ describe('logging in', () => {
   const MINUTE = 60_000;
   const login = () => recordedWith('approle-login', { client_token: 'hvs.a', lease_duration: 1_200, renewable: true });
   const other = (path: string) => (path.includes('/keys/') ? recorded('transit-key') : recorded('kv-config'));
+
+  test('a token in a file is followed: at once when it was denied, and after half a minute at the latest', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'keyturn-token-'));
+    const path = join(dir, 'token');
+    stops.push(() => rm(dir, { recursive: true }));
+    const used: (string | undefined)[] = [];
+    let good = 'hvs.one';
+    const server = createServer((request, response) => {
+      used.push(request.headers['x-vault-token'] as string);
+      const reply = used.at(-1) === good ? recorded('transit-key') : recorded('token-invalid');
+      response.writeHead(reply.status, reply.headers).end(reply.body);
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    stops.push(async () => void server.close());
+    const clock = handClock();
+    const fields = { KEYTURN_VAULT_TOKEN: undefined, KEYTURN_VAULT_TOKEN_PATH: path };
+    const { keys } = clientsOf(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, fields, clock);
+    await expect(keys.health()).rejects.toThrow(/KEYTURN_VAULT_TOKEN_PATH/);
+    await writeFile(path, 'hvs.one\n');
+    await keys.health();
+    await writeFile(path, 'hvs.two\n');
+    await keys.health();
+    clock.advance(MINUTE);
+    good = 'hvs.two';
+    await keys.health();
+    good = 'hvs.three';
+    await writeFile(path, 'hvs.three\n');
+    await keys.health();
+    expect(used).toEqual(['hvs.one', 'hvs.one', 'hvs.two', 'hvs.two', 'hvs.three']);
+    good = 'another';
+    await expect(keys.health()).rejects.toEqual(code('key_unavailable'));
+  });
 
   test('an AppRole logs in once, however many ask at once', async () => {
     const { address, asked } = await replying((path) => (path.includes('approle') ? login() : other(path)));

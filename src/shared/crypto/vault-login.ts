@@ -2,8 +2,11 @@ import type { Clock } from '../clock.ts';
 import { Secret } from '../secret.ts';
 import type { VaultReply, VaultSend } from './vault-http.ts';
 
-/** A token from the operator, or an AppRole to log in with. */
-export type VaultCredentials = { token: Secret } | { roleId: string; secretId: Secret };
+/** A token from the operator, one that somebody else keeps fresh in a file, or an AppRole to log in with. */
+export type VaultCredentials =
+  | { token: Secret }
+  | { readToken(): Promise<Secret> }
+  | { roleId: string; secretId: Secret };
 
 export type VaultLogin = {
   /** The token to use now: logged in, or renewed after two thirds of its life. Throws `LoginRefused`, or what fetch throws. */
@@ -16,6 +19,8 @@ export type VaultLogin = {
 type Grant = { token: Secret; renewAt: number; endsAt: number; renewable: boolean };
 
 const RENEW_AT = 2 / 3;
+/** A token in a file is read again after this time, and at once when it was denied. Milliseconds. */
+const READ_AGAIN_MS = 30_000;
 
 /** Thrown by a login that was answered, but not with a token. */
 export class LoginRefused extends Error {
@@ -64,6 +69,10 @@ async function obtain(
   now: () => number,
   grant: Grant | undefined,
 ): Promise<Grant> {
+  if ('readToken' in credentials) {
+    const token = await credentials.readToken();
+    return { token, renewAt: now() + READ_AGAIN_MS, endsAt: Number.POSITIVE_INFINITY, renewable: false };
+  }
   if (grant?.renewable && now() < grant.endsAt) {
     const renewed = await send('POST', 'auth/token/renew-self', grant.token, {});
     if (renewed.status === 200) return grantOf(grant.token, renewed, now());

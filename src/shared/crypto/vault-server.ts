@@ -1,6 +1,8 @@
+import { readFile } from 'node:fs/promises';
 import type { Clock } from '../clock.ts';
 import type { Config } from '../config.ts';
 import { AppError, type ErrorCode } from '../errors.ts';
+import { Secret } from '../secret.ts';
 import { makeVaultSend, type VaultReply, type VaultSend } from './vault-http.ts';
 import { LoginRefused, makeVaultLogin, type VaultCredentials, type VaultLogin } from './vault-login.ts';
 
@@ -25,7 +27,7 @@ export function makeVaultServer(
 ): VaultServer {
   if (!config.KEYTURN_VAULT_ADDR) throw invalid('KEYTURN_VAULT_ADDR is not set.');
   const send = makeVaultSend(config.KEYTURN_VAULT_ADDR, config.KEYTURN_VAULT_NAMESPACE);
-  const login = makeVaultLogin(credentialsOf(config), send, clock);
+  const login = makeVaultLogin(credentialsOf(config, unavailable), send, clock);
   return { call: (method, path, body) => call({ send, login, unavailable }, method, path, body) };
 }
 
@@ -69,12 +71,27 @@ function settle(reply: VaultReply, context: Context, path: string): VaultReply {
   });
 }
 
-function credentialsOf(config: Config): VaultCredentials {
+function credentialsOf(config: Config, unavailable: ErrorCode): VaultCredentials {
   const { KEYTURN_VAULT_TOKEN: token, KEYTURN_VAULT_ROLE_ID: roleId, KEYTURN_VAULT_SECRET_ID: secretId } = config;
-  if (token && roleId) throw invalid('KEYTURN_VAULT_TOKEN and KEYTURN_VAULT_ROLE_ID are both set; set one.');
+  const { KEYTURN_VAULT_TOKEN_PATH: path } = config;
+  const given = Object.entries({ TOKEN: token, TOKEN_PATH: path, ROLE_ID: roleId }).filter(([, value]) => value);
+  if (given.length > 1) {
+    throw invalid(`${given.map(([name]) => `KEYTURN_VAULT_${name}`).join(' and ')} are both set; set one.`);
+  }
+  if (path) return { readToken: () => readToken(path, unavailable) };
   if (token) return { token };
   if (roleId && secretId) return { roleId, secretId };
-  throw invalid('Set KEYTURN_VAULT_TOKEN (or its _FILE), or KEYTURN_VAULT_ROLE_ID and KEYTURN_VAULT_SECRET_ID.');
+  throw invalid(
+    'Set KEYTURN_VAULT_TOKEN (or its _FILE), KEYTURN_VAULT_TOKEN_PATH, or KEYTURN_VAULT_ROLE_ID and KEYTURN_VAULT_SECRET_ID.',
+  );
+}
+
+async function readToken(path: string, unavailable: ErrorCode): Promise<Secret> {
+  try {
+    return new Secret((await readFile(path, 'utf8')).trim());
+  } catch (cause) {
+    throw new AppError(unavailable, { cause, detail: 'KEYTURN_VAULT_TOKEN_PATH names a file that cannot be read.' });
+  }
 }
 
 function invalid(detail: string): AppError {
