@@ -26,6 +26,7 @@ import { keyRoutes } from './routes/keys.ts';
 import { oauthRoutes } from './routes/oauth.ts';
 import { parkedEventRoutes } from './routes/parked-events.ts';
 import { principalRoutes } from './routes/principals.ts';
+import { reportRoutes } from './routes/reports.ts';
 import { subscriptionRoutes } from './routes/subscriptions.ts';
 import { tenantRoutes } from './routes/tenants.ts';
 import { validationRoutes } from './routes/validation.ts';
@@ -46,6 +47,7 @@ const ROUTES = [
   incidentRoutes,
   auditEvidenceRoutes,
   subscriptionRoutes,
+  reportRoutes,
   keyRoutes,
 ];
 

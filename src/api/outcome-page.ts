@@ -2,6 +2,7 @@
 import { hash } from 'node:crypto';
 import { type AppError, ERRORS, type ErrorCode } from '../shared/errors.ts';
 import type { EventDoc } from '../shared/store/documents.ts';
+import { escapeHtml } from './html.ts';
 
 export type Outcome = {
   status: 'succeeded' | 'pending' | 'failed';
@@ -77,8 +78,4 @@ ${reference && `<p><small>Reference: ${escapeHtml(reference)}</small></p>`}
 </body>
 </html>
 `;
-}
-
-function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (sign) => `&#${sign.charCodeAt(0)};`);
 }
