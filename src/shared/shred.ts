@@ -16,14 +16,17 @@ const SHREDDED: DataKeyPurpose[] = ['seal', 'fingerprint'];
 
 /**
  * Destroys a tenant's data keys and closes its API keys, in one change with its entry. Doing it again is harmless.
- * Throws `not_found`; `conflict` when a key was rotated at the same time.
+ * Throws `not_found`; `conflict` when a rotation of its keys went on at the same time: shred again.
  */
 export async function shredTenant(deps: ShredDeps, tenantId: string, actor: Entry['actor']): Promise<void> {
   const tenant = await findTenant(deps, tenantId);
   const now = new Date(deps.clock.now());
+  // Read first: a rotation that stages a key after that finds its record changed, and stages none.
+  const rotations = await endedRotations(deps, tenantId, now);
   const keys = await destroyedKeys(deps, tenantId, now);
   const outcome = await deps.commit({
     operations: [
+      ...rotations,
       ...keys,
       { in: 'tenants', update: { _id: tenantId, tenantId }, set: { $set: { shreddedAt: tenant.shreddedAt ?? now } } },
     ],
@@ -63,6 +66,15 @@ async function destroyedKeys({ database }: ShredDeps, tenantId: string, now: Dat
   ];
 }
 
+async function endedRotations({ database }: ShredDeps, tenantId: string, now: Date): Promise<Operation[]> {
+  const open = await database.collection('key_rotations').find({ tenantId, open: true }).toArray();
+  return open.map(({ _id, phase, fence }) => ({
+    in: 'key_rotations',
+    update: { _id, tenantId, phase, fence },
+    set: { $set: { phase: 'finished', finishedAt: now }, $inc: { fence: 1 }, $unset: { open: '', dueAt: '' } },
+  }));
+}
+
 /** Nothing of the tenant is due any more, and nobody may call for it. What was destroyed cannot be worked on. */
 async function quieten({ database }: ShredDeps, tenantId: string, now: Date): Promise<void> {
   try {
@@ -72,8 +84,8 @@ async function quieten({ database }: ShredDeps, tenantId: string, now: Date): Pr
     await database
       .collection('subscriptions')
       .updateMany({ tenantId }, { $set: { state: 'disabled' }, $unset: { dueAt: '' } });
-    for (const name of ['events', 'incidents', 'key_rotations'] as const) {
-      await database.db.collection(name).updateMany({ tenantId }, { $unset: { dueAt: '', open: '' } });
+    for (const name of ['events', 'incidents'] as const) {
+      await database.db.collection(name).updateMany({ tenantId }, { $unset: { dueAt: '' } });
     }
   } catch (error) {
     throw toStoreError(error);

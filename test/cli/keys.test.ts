@@ -5,7 +5,7 @@ import { startApi, type TestApi } from '../api/support.ts';
 import { until } from '../harness/signals.ts';
 import { testEnvironment } from '../harness/system.ts';
 import { code } from '../shared/crypto/support.ts';
-import { openAll, rotationOf, SOON, seed, versionsOf } from '../workers/keys/support.ts';
+import { openAll, rotate, rotationOf, SOON, seed, versionsOf } from '../workers/keys/support.ts';
 
 const env = testEnvironment(SOON);
 let api: TestApi;
@@ -148,5 +148,20 @@ describe('keyturn tenants shred', () => {
     });
     expect((await run(`audit verify --tenant ${tenantId}`)).exit).toBe(0);
     expect(await runCommand(args, { config: () => parseConfig(env), print: () => {} })).toBe(0);
+  });
+
+  test('ends a rotation that is under way: it makes no new key in the place of the destroyed ones', async () => {
+    const { tenantId } = await api.otherTenant();
+    const { name } = (await api.deps.database.collection('tenants').findOne({ _id: tenantId }))!;
+    await api.seed({ tenantId });
+    const rotation = await rotate(api.deps, 'data', tenantId);
+    const config = () => parseConfig(env);
+    const args = ['tenants', 'shred', '--tenant', tenantId, '--confirm', name];
+    const shred = () => runCommand(args, { config, print: () => {} });
+    // Refused while a step of the rotation is being committed.
+    await until(() => shred().then((exit) => exit === 0), { what: 'the tenant to be shredded' });
+    expect(await rotationOf(api.deps, rotation)).not.toHaveProperty('open');
+    const states = await versionsOf(api.deps, tenantId, 'seal');
+    expect(states.every((one) => one.endsWith('destroyed'))).toBe(true);
   });
 });
