@@ -163,8 +163,8 @@ function section(title: string, content: string): string {
 
 function table(head: string[], rows: Cell[][], empty: string): string {
   if (rows.length === 0) return `<p class="empty">${escapeHtml(empty)}</p>`;
-  const isNumber = head.map((_, column) =>
-    rows.every((row) => typeof row[column] === 'number' || row[column] === null),
+  const isNumber = head.map(
+    (_, column) => column > 0 && rows.every((row) => typeof row[column] === 'number' || row[column] === null),
   );
   const cells = (row: Cell[], tag: 'td' | 'th') =>
     row.map(
