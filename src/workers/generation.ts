@@ -1,4 +1,5 @@
 /** From a provider's reply to the change that makes it a credential's next generation. */
+import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import type { StoredSecret } from '../shared/crypto/contract.ts';
 import { fingerprintsOf, placeSealed, sealMaterial } from '../shared/material.ts';
@@ -126,6 +127,24 @@ export function generationUpdate(next: Generation, extra: Record<string, unknown
     },
     $unset: Object.fromEntries([...cleared, ...claims].map((field) => [field, ''])),
   };
+}
+
+/**
+ * The same update without what `before` has already, as read under the lease that the write names: most of a refresh changes
+ * little, and every field costs the server.
+ */
+export function onlyChanges(update: ReturnType<typeof generationUpdate>, before: CredentialDoc) {
+  const differs = ([path, value]: [string, unknown]) => !isDeepStrictEqual(valueAt(before, path), value);
+  const exists = ([path]: [string, unknown]) => valueAt(before, path) !== undefined;
+  const unset = Object.fromEntries(Object.entries(update.$unset).filter(exists));
+  return {
+    $set: Object.fromEntries(Object.entries(update.$set).filter(differs)),
+    ...(Object.keys(unset).length > 0 && { $unset: unset }),
+  };
+}
+
+function valueAt(doc: object, path: string): unknown {
+  return path.split('.').reduce<unknown>((value, name) => (value as Record<string, unknown> | undefined)?.[name], doc);
 }
 
 function mapDefined<K extends string, A, B>(

@@ -6,7 +6,7 @@ import { contextOf } from '../shared/material.ts';
 import { backoff } from '../shared/schedule.ts';
 import type { CredentialDoc, Entry } from '../shared/store/documents.ts';
 import { RELEASED } from '../shared/store/lease.ts';
-import { type Generation, generationUpdate, placeGeneration } from './generation.ts';
+import { type Generation, generationUpdate, onlyChanges, placeGeneration } from './generation.ts';
 import type { WorkerDeps } from './job.ts';
 import { again, persist } from './persist.ts';
 
@@ -31,7 +31,7 @@ export async function commitRefresh(
           in: 'credentials',
           update: { _id: doc._id, tenantId: doc.tenantId, fence: doc.fence, generation: doc.generation },
           // No state here: a credential that was quarantined meanwhile keeps its newest token, and stays quarantined.
-          set: generationUpdate(next, RELEASED),
+          set: onlyChanges(generationUpdate(next, RELEASED), doc),
         },
       ],
       entries: [refreshedEntry(deps, doc, next, false)],
