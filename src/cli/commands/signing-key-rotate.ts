@@ -3,18 +3,19 @@ import { rotateSigningKey } from '../../shared/signing-keys.ts';
 import type { Command } from '../command.ts';
 import { withStore } from '../store.ts';
 
-const USES = ['checkpoint', 'set'] as const;
+const USES = ['checkpoint', 'set', 'intake'] as const;
 
-const HELP = `The old key signs no more, and stays in /.well-known/jwks.json: what it signed stays checkable. Whoever keeps checkpoints
+const HELP = `The old key signs no more, and stays in /.well-known/jwks.json: what it signed stays checkable, what was encrypted to it opens. Whoever keeps checkpoints
 pins the new verifier key as well. Processes take the new key up within 30 seconds.`;
 
 export const plugin: Command = {
   noun: 'signing-key',
   verb: 'rotate',
-  about: 'Puts a new key in the place of the one that signs checkpoints or security event tokens.',
+  about:
+    'Puts a new key in the place of the one that signs checkpoints or security event tokens, or that producers encrypt to.',
   help: HELP,
   options: { use: { type: 'string' } },
-  meanings: { 'use <checkpoint|set>': 'which one' },
+  meanings: { 'use <checkpoint|set|intake>': 'which one' },
 
   async run({ options, config, print }) {
     const use = USES.find((one) => one === options.use);
