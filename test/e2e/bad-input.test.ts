@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { beforeAll, describe, expect, test } from 'vitest';
-import type { AuthorizationServer } from '../harness/authorization-server.ts';
 import { openBrowser } from '../../local/browser.ts';
+import type { AuthorizationServer } from '../harness/authorization-server.ts';
 import { testEnvironment } from '../harness/system.ts';
 import { codeFor } from './load.ts';
 import {

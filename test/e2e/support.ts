@@ -2,10 +2,10 @@
 import { randomBytes, randomInt } from 'node:crypto';
 import { MongoClient } from 'mongodb';
 import { afterAll, expect } from 'vitest';
+import { type Browser, openBrowser } from '../../local/browser.ts';
 import { freePort } from '../../local/ports.ts';
 import type { CredentialDoc, EventDoc } from '../../src/shared/store/documents.ts';
 import { type AuthorizationServer, startAuthorizationServer } from '../harness/authorization-server.ts';
-import { type Browser, openBrowser } from '../../local/browser.ts';
 import { type KeyturnProcess, startProcess } from '../harness/process.ts';
 import { until } from '../harness/signals.ts';
 import { providerEnvironment } from '../harness/system.ts';

@@ -3,8 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
-import { type AuthorizationServer, startAuthorizationServer } from '../harness/authorization-server.ts';
 import { openBrowser } from '../../local/browser.ts';
+import { type AuthorizationServer, startAuthorizationServer } from '../harness/authorization-server.ts';
 import { testAuthorizationServer } from '../harness/servers.ts';
 
 const server = await testAuthorizationServer();
