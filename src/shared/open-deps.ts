@@ -21,11 +21,10 @@ export type OpenedDeps = Deps & {
 
 const EVICT_EVERY_MS = 60_000;
 
+type Given = { clock: Clock; random: Random; log: Logger };
+
 /** Opens what both processes need, and refuses to start on what would fail later. Throws `config_invalid` and others. */
-export async function openDeps(
-  config: Config,
-  given: { clock: Clock; random: Random; log: Logger },
-): Promise<OpenedDeps> {
+export async function openDeps(config: Config, given: Given): Promise<OpenedDeps> {
   const { clock, random, log } = given;
   const keyProvider = await loadKeyProvider(config, { clock, random });
   const stores = await openSecretStores(config, { clock, random });
@@ -53,15 +52,7 @@ export async function openDeps(
     graceMs: config.KEYTURN_KEY_GRACE_SECONDS,
     refreshMs: config.KEYTURN_KEY_REFRESH_SECONDS,
   });
-  const hints = openHints(
-    {
-      redisUrl: config.REDIS_URL,
-      prefix: config.KEYTURN_QUEUE_PREFIX,
-      partitions: config.KEYTURN_QUEUE_PARTITIONS,
-      telemetry: new BullMQOtel({ tracerName: 'keyturn' }),
-    },
-    (err) => log.debug({ err }, 'Redis connection'),
-  );
+  const hints = openProducer(config, log);
   const committer = makeCommitter(database);
   const late = { database, commit: committer.commit, clock, random, log, vault };
   const ended = new AbortController();
@@ -74,20 +65,19 @@ export async function openDeps(
     await announcement.end();
     await database.close();
   };
-  return {
-    config,
-    clock,
-    random,
-    log,
-    database,
-    commit: committer.commit,
-    vault,
-    secrets: takeLateValues(late, stores),
-    keyProvider,
-    providers,
-    hints,
-    close,
+  const secrets = takeLateValues(late, stores);
+  const { commit } = committer;
+  return { config, ...given, database, commit, vault, secrets, keyProvider, providers, hints, close };
+}
+
+function openProducer(config: Config, log: Logger) {
+  const settings = {
+    redisUrl: config.REDIS_URL,
+    prefix: config.KEYTURN_QUEUE_PREFIX,
+    partitions: config.KEYTURN_QUEUE_PARTITIONS,
+    telemetry: new BullMQOtel({ tracerName: 'keyturn' }),
   };
+  return openHints(settings, (err) => log.debug({ err }, 'Redis connection'));
 }
 
 async function evict(clock: Clock, vault: { evictExpired(): void }, ended: AbortSignal): Promise<void> {

@@ -12,7 +12,12 @@ import { refusals } from '../problem.ts';
 const tags = ['keys'];
 
 /** `/v1/keys/rotations`: the caller's own data keys; the root key for principals of the first tenant only. */
-export function keyRoutes(app: App, { deps }: Api): void {
+export function keyRoutes(app: App, api: Api): void {
+  createRoute(app, api);
+  showRoute(app, api);
+}
+
+function createRoute(app: App, { deps }: Api): void {
   app.post(
     '/v1/keys/rotations',
     {
@@ -42,6 +47,9 @@ export function keyRoutes(app: App, { deps }: Api): void {
       return viewKeyRotation(rotation);
     },
   );
+}
+
+function showRoute(app: App, { deps }: Api): void {
   app.get(
     '/v1/keys/rotations/:id',
     {

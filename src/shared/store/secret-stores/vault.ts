@@ -40,12 +40,6 @@ function makeKvStore(server: VaultServer, mount: string): SecretStore {
     if ((await read(context, ref)) !== sealed.jwe) throw new AppError('conflict', { internal: 'that place is taken' });
   };
 
-  /** Metadata and all versions at once; Vault answers 204 for what is not there too. */
-  const remove = async (path: string) => {
-    const reply = await server.call('DELETE', `${mount}/metadata/${path}`);
-    if (reply.status !== 204) throw unexpected(reply, 'delete');
-  };
-
   return {
     name: NAME,
     put: (items) =>
@@ -56,15 +50,14 @@ function makeKvStore(server: VaultServer, mount: string): SecretStore {
       }),
     get: (items) => inParallel(items, CALLS_AT_ONCE, ({ context, stored }) => read(context, stored.ref)),
     async delete(items) {
-      await inParallel(items, CALLS_AT_ONCE, ({ context, stored }) => remove(pathOf(context, stored.ref)));
+      await inParallel(items, CALLS_AT_ONCE, ({ context, stored }) =>
+        remove(server, mount, pathOf(context, stored.ref)),
+      );
     },
     async purge(objects) {
       for (const folder of objects.map((object) => `keyturn/${objectOf(object)}`)) {
-        const reply = await server.call('GET', `${mount}/metadata/${folder}/?list=true`);
-        // 404: there is no such folder.
-        const names = reply.status === 404 ? [] : reply.data.keys;
-        if (!Array.isArray(names)) throw unexpected(reply, 'list');
-        await inParallel(names, CALLS_AT_ONCE, (name) => remove(`${folder}/${name}`));
+        const names = await list(server, mount, folder);
+        await inParallel(names, CALLS_AT_ONCE, (name) => remove(server, mount, `${folder}/${name}`));
       }
     },
     async health() {
@@ -72,6 +65,20 @@ function makeKvStore(server: VaultServer, mount: string): SecretStore {
       if (reply.status !== 200) throw unexpected(reply, 'config');
     },
   };
+}
+
+/** Metadata and all versions at once; Vault answers 204 for what is not there too. */
+async function remove(server: VaultServer, mount: string, path: string): Promise<void> {
+  const reply = await server.call('DELETE', `${mount}/metadata/${path}`);
+  if (reply.status !== 204) throw unexpected(reply, 'delete');
+}
+
+async function list(server: VaultServer, mount: string, folder: string): Promise<string[]> {
+  const reply = await server.call('GET', `${mount}/metadata/${folder}/?list=true`);
+  // 404: there is no such folder.
+  const names = reply.status === 404 ? [] : reply.data.keys;
+  if (!Array.isArray(names)) throw unexpected(reply, 'list');
+  return names;
 }
 
 function pathOf(context: SealContext, ref: string | undefined): string {
