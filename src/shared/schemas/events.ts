@@ -54,12 +54,9 @@ const imported = z.strictObject({
 
 const alert = z.strictObject({
   credentialId,
-  confirmed: z
-    .boolean()
-    .default(true)
-    .meta({
-      description: 'Whether the secret is known to be out. A confirmed leak is contained before anyone is asked',
-    }),
+  confirmed: z.boolean().default(true).meta({
+    description: 'Whether the secret is known to be out. A confirmed leak is contained before anyone is asked',
+  }),
   kind: z.string().min(1).max(80).optional().meta({ description: "The alerting party's own word for it" }),
   url: z.url().max(2048).optional().meta({ description: 'Where it was found; a query is not kept' }),
   note: reason.optional(),
