@@ -1,8 +1,8 @@
 /** What an alert source is. Each file in `alert-sources/` is one; it is picked up by being there. */
 import type { Clock } from '../shared/clock.ts';
 import type { Config } from '../shared/config.ts';
-import { loadPlugin, pluginNames } from '../shared/crypto/discover.ts';
 import { AppError, type ErrorCode } from '../shared/errors.ts';
+import { loadPlugin, pluginNames } from '../shared/plugins.ts';
 import type { Random } from '../shared/random.ts';
 import type { Secret } from '../shared/secret.ts';
 

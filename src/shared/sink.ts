@@ -3,9 +3,9 @@
  * because the API checks a subscription's settings by it and the workers deliver through it.
  */
 import type { z } from 'zod';
-import { loadPlugin, pluginNames } from './crypto/discover.ts';
 import type { Deps } from './deps.ts';
 import { AppError } from './errors.ts';
+import { loadPlugin, pluginNames } from './plugins.ts';
 import { type entrySchema, viewEntry } from './schemas/administration.ts';
 import type { Secret } from './secret.ts';
 import type { ChainedEntry } from './store/documents.ts';

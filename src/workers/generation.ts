@@ -134,17 +134,28 @@ export function generationUpdate(next: Generation, extra: Record<string, unknown
  * little, and every field costs the server.
  */
 export function onlyChanges(update: ReturnType<typeof generationUpdate>, before: CredentialDoc) {
-  const differs = ([path, value]: [string, unknown]) => !isDeepStrictEqual(valueAt(before, path), value);
-  const exists = ([path]: [string, unknown]) => valueAt(before, path) !== undefined;
-  const unset = Object.fromEntries(Object.entries(update.$unset).filter(exists));
-  return {
-    $set: Object.fromEntries(Object.entries(update.$set).filter(differs)),
-    ...(Object.keys(unset).length > 0 && { $unset: unset }),
-  };
+  const $set: Record<string, unknown> = {};
+  for (const [path, value] of Object.entries(update.$set)) {
+    if (!isSame(valueAt(before, path), value)) $set[path] = value;
+  }
+  const $unset: Record<string, ''> = {};
+  for (const path of Object.keys(update.$unset)) {
+    if (valueAt(before, path) !== undefined) $unset[path] = '';
+  }
+  return Object.keys($unset).length > 0 ? { $set, $unset } : { $set };
 }
 
+function isSame(a: unknown, b: unknown): boolean {
+  // Most fields are plain values: the deep comparison costs ten times as much.
+  return a === b || (typeof a === 'object' && typeof b === 'object' && isDeepStrictEqual(a, b));
+}
+
+/** By a path of one or two names. */
 function valueAt(doc: object, path: string): unknown {
-  return path.split('.').reduce<unknown>((value, name) => (value as Record<string, unknown> | undefined)?.[name], doc);
+  const fields = doc as Record<string, unknown>;
+  const dot = path.indexOf('.');
+  if (dot < 0) return fields[path];
+  return (fields[path.slice(0, dot)] as Record<string, unknown> | undefined)?.[path.slice(dot + 1)];
 }
 
 function mapDefined<K extends string, A, B>(

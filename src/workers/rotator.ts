@@ -1,7 +1,7 @@
 /** What a rotator is, and how one is chosen. Each file in `rotators/` is one; it is picked up by being there. */
 import type { Clock } from '../shared/clock.ts';
-import { loadPlugin, pluginNames } from '../shared/crypto/discover.ts';
 import { AppError } from '../shared/errors.ts';
+import { loadPlugin, pluginNames } from '../shared/plugins.ts';
 import type { SecretMaterial } from '../shared/providers/contract.ts';
 import type { Random } from '../shared/random.ts';
 import type { CredentialDoc } from '../shared/store/documents.ts';

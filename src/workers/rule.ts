@@ -1,5 +1,5 @@
 /** What a rule is. Each file in `rules/` is one; it is picked up by being there. */
-import { loadPlugin, pluginNames } from '../shared/crypto/discover.ts';
+import { loadPlugin, pluginNames } from '../shared/plugins.ts';
 import type { ChainedEntry, Entry } from '../shared/store/documents.ts';
 import type { Confidence, Severity } from '../shared/store/incident-documents.ts';
 

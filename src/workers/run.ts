@@ -1,9 +1,9 @@
 /** Runs the processors of one process: its queues, its sweep, its journal, and its end. */
 import { DelayedError, type Job as Message, type Telemetry, Worker } from 'bullmq';
 import { BullMQOtel } from 'bullmq-otel';
-import { loadPlugin, pluginNames } from '../shared/crypto/discover.ts';
 import { AppError, toAppError } from '../shared/errors.ts';
 import { JOBS, type JobName, PAYLOADS, WORKER_SETTINGS } from '../shared/jobs.ts';
+import { loadPlugin, pluginNames } from '../shared/plugins.ts';
 import { CONSUMER, partitionOf } from '../shared/queue.ts';
 import { answerForeign, FOREIGN_KEEP } from './foreign.ts';
 import type { Job, WorkerDeps } from './job.ts';

@@ -1,9 +1,9 @@
 import type { Collection } from 'mongodb';
 import type { Config } from '../config.ts';
 import { AppError } from '../errors.ts';
+import { loadPlugin, pluginNames } from '../plugins.ts';
 import type { CryptoDeps, DataKeyDoc, KeyProvider, KeyProviderPlugin } from './contract.ts';
 import { isUsable, wrapContextOf } from './data-keys.ts';
-import { loadPlugin, pluginNames } from './discover.ts';
 
 const FOLDER = new URL('./key-providers/', import.meta.url);
 

@@ -1,6 +1,6 @@
 import type { Config } from '../config.ts';
 import type { CryptoDeps, SecretStore, SecretStorePlugin } from '../crypto/contract.ts';
-import { loadPlugin, pluginNames } from '../crypto/discover.ts';
+import { loadPlugin, pluginNames } from '../plugins.ts';
 
 const FOLDER = new URL('./secret-stores/', import.meta.url);
 

@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import { extname } from 'node:path';
-import { AppError } from '../errors.ts';
+import { AppError } from './errors.ts';
 
 /**
  * The plug-ins of a folder: each file there exports one as `plugin` and is found by being there.
