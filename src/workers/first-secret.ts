@@ -89,7 +89,7 @@ function checkScopes(reply: TokenReply, asked: string[] | undefined): TokenReply
   const missing = (asked ?? []).filter((scope) => scope !== 'offline_access' && !reply.scopes?.includes(scope));
   if (missing.length === 0) return reply;
   throw new AppError('scopes_missing', {
-    detail: `The provider did not grant: ${missing.join(', ')}. Ask again, or for less.`,
+    detail: `The provider did not grant: ${missing.join(', ')}. Ask for consent again, or for fewer scopes.`,
   });
 }
 
