@@ -78,9 +78,12 @@ async function bareLoop(url: string): Promise<number> {
 
 const GIVE_UP_MS = 120_000;
 
-/** Makes so many due now and waits until every one has been refreshed. Milliseconds. */
+/** Makes so many due now and waits until every one is on the record as refreshed. Milliseconds. */
 async function refreshAll(deps: Deps, count: number): Promise<number> {
   const credentials = deps.database.collection('credentials');
+  // Nothing chains the inbox here, so it grows by an entry a refresh; its count costs the server nothing.
+  const inbox = deps.database.collection('audit_inbox');
+  const target = (await inbox.estimatedDocumentCount()) + count;
   const chosen = await credentials
     .find({}, { projection: { _id: 1 } })
     .limit(count)
@@ -88,10 +91,9 @@ async function refreshAll(deps: Deps, count: number): Promise<number> {
   const ids = chosen.map((doc) => doc._id);
   await credentials.updateMany({ _id: { $in: ids } }, { $set: { 'due.refresh': new Date() } });
   const begin = performance.now();
-  const soon = { 'due.refresh': { $lte: new Date(Date.now() + 600_000) } };
-  while (await credentials.findOne(soon, { projection: { _id: 1 } })) {
+  while ((await inbox.estimatedDocumentCount()) < target) {
     if (performance.now() - begin > GIVE_UP_MS) throw new Error('the refreshes do not come to an end');
-    await pause(50);
+    await pause(25);
   }
   return performance.now() - begin;
 }
