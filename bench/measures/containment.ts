@@ -24,7 +24,7 @@ export const plugin: Bench = {
   name: 'containment',
   about: `${RUNS} leaks, from the signed alert to the new token, alone and with ${QUEUED} refreshes queued ahead of each`,
   goal: null,
-  byDefault: true,
+  byDefault: false,
   run: containment,
 };
 
