@@ -7,10 +7,14 @@ import { createHash } from 'node:crypto';
 import canonicalize from 'canonicalize';
 import type { ClientSession } from 'mongodb';
 import type { Deps } from './deps.ts';
+import { AppError } from './errors.ts';
 import { isDuplicateKey, toStoreError } from './store/commit.ts';
 import type { ChainedEntry, ChainHead, Entry } from './store/documents.ts';
 
 export const GENESIS = '0'.repeat(64);
+
+/** Far beyond what chainers that share the work do to each other. */
+const MOST_RACES = 200;
 
 const BATCH = 1_000;
 
@@ -35,10 +39,15 @@ export function hashEntry(prev: string, entry: Record<string, unknown> & { seq: 
  * queue does not keep the others waiting. Resolves to their number; it is below `most` when none is left.
  */
 export async function chainEntries(deps: ChainDeps, tenantId: string, most = 50 * BATCH): Promise<number> {
-  for (let total = 0; ; ) {
+  for (let total = 0, races = 0; ; ) {
     const moved = await chainBatch(deps, tenantId);
-    // null: another chainer was faster; look again.
-    if (moved === null) continue;
+    if (moved === null) {
+      // Another chainer was faster; look again. So often in a row, it is something else.
+      races += 1;
+      if (races > MOST_RACES) throw new AppError('internal', { internal: 'the head does not fit the log' });
+      continue;
+    }
+    races = 0;
     total += moved;
     if (moved < BATCH || total >= most) return total;
   }
@@ -46,9 +55,11 @@ export async function chainEntries(deps: ChainDeps, tenantId: string, most = 50 
 
 async function chainBatch(deps: ChainDeps, tenantId: string): Promise<number | null> {
   const { database } = deps;
+  let ids: string[] = [];
   try {
     const waiting = await database.collection('audit_inbox').find({ tenantId }).sort({ _id: 1 }).limit(BATCH).toArray();
     if (waiting.length === 0) return 0;
+    ids = waiting.map((entry) => entry._id);
     const head = await database.collection('audit_heads').findOne({ _id: tenantId });
     const links = await link(deps, waiting, head);
     await database.client.withSession((session) =>
@@ -56,7 +67,23 @@ async function chainBatch(deps: ChainDeps, tenantId: string): Promise<number | n
     );
     return links.length;
   } catch (error) {
-    if (error instanceof HeadMoved || isDuplicateKey(error)) return null;
+    if (error instanceof HeadMoved) return null;
+    if (!isDuplicateKey(error)) throw toStoreError(error);
+  }
+  await dropTwins(deps, ids);
+  return null;
+}
+
+/** An entry that is on the log already waits in vain: whatever brought it twice, it is told once. */
+async function dropTwins({ database }: ChainDeps, ids: string[]): Promise<void> {
+  try {
+    const chained = await database
+      .collection('audit')
+      .find({ _id: { $in: ids } }, { projection: { _id: 1 } })
+      .toArray();
+    if (chained.length === 0) return;
+    await database.collection('audit_inbox').deleteMany({ _id: { $in: chained.map((entry) => entry._id) } });
+  } catch (error) {
     throw toStoreError(error);
   }
 }
