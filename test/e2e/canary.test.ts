@@ -6,6 +6,8 @@ import { Redis } from 'ioredis';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { openBrowser } from '../../local/browser.ts';
 import { type Servers, startServers } from '../../local/servers.ts';
+import { genericAlert } from '../harness/alerts.ts';
+import { type Receiver, startReceiver } from '../harness/receiver.ts';
 import { until } from '../harness/signals.ts';
 import { type StubProvider, startStubProvider } from '../harness/stub-provider.ts';
 import { testEnvironment } from '../harness/system.ts';
@@ -37,6 +39,7 @@ const canaries: Canaries = new Map();
 let servers: Servers;
 let stub: StubProvider;
 let collector: OtlpCollector;
+let receiver: Receiver;
 let keyturn: Keyturn;
 let redis: Redis;
 /** Every reply but those whose purpose is to hand a secret over once. */
@@ -49,7 +52,7 @@ const canary = (name: string) => newCanary(canaries, name);
 beforeAll(async () => {
   const dir = await mkdtemp(join(tmpdir(), 'keyturn-canary-'));
   servers = await startServers({ env: process.env, dir, ephemeral: true, progress: () => {} });
-  [stub, collector] = await Promise.all([startStubProvider(), startOtlpCollector()]);
+  [stub, collector, receiver] = await Promise.all([startStubProvider(), startOtlpCollector(), startReceiver()]);
   redis = new Redis(servers.redis.url);
   const monitor = await redis.monitor();
   monitor.on('monitor', (_time: string, args: string[]) => commands.push(args.join(' ')));
@@ -59,7 +62,7 @@ beforeAll(async () => {
     monitor.disconnect();
     redis.disconnect();
     await Promise.all(keyturn.processes.map((one) => one.kill9()));
-    await Promise.all([stub.stop(), collector.stop(), servers.stop()]);
+    await Promise.all([stub.stop(), collector.stop(), receiver.stop(), servers.stop()]);
   };
 }, 120_000);
 
@@ -80,6 +83,7 @@ function environment(): Record<string, string> {
     ...stubAt(stub, canary('client-secret')),
     OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
     OTEL_BSP_SCHEDULE_DELAY: '200',
+    KEYTURN_ALLOW_PRIVATE_WEBHOOKS: 'true',
   };
 }
 
@@ -155,6 +159,26 @@ describe('promise 1: no secret is found in the clear, whichever path it took', (
       await call('GET', path);
   });
 
+  test('secrets take the way of a leak, and of what is told about it', { timeout: 60_000 }, async () => {
+    const settings = { url: `${receiver.url}/in` };
+    const told = await keyturn.call('POST', '/v1/subscriptions', { name: 'soc', sink: 'webhook', settings });
+    canaries.set('webhook secret', told.body.secret as string);
+    const source = await keyturn.call('POST', '/v1/alert-sources', { name: 'scanner', source: 'generic' });
+    canaries.set('alert secret', source.body.secret as string);
+    const call = remember(keyturn.call);
+    const data = importOf('leaked');
+    await sendEvent(call, 'credential.import.requested', data);
+    const { body, headers } = genericAlert(source.body.secret as string, { token: data.accessToken });
+    const { pathname } = new URL(source.body.url as string);
+    expect((await call('POST', pathname, body, { ...headers, 'webhook-signature': 'v1,AAAA' })).status).toBe(401);
+    expect((await call('POST', pathname, body, headers)).status).toBeLessThan(300);
+    await until(() => receiver.received.some((message) => message.body.includes('incident.opened')), {
+      what: 'the subscriber to be told of the incident',
+      timeoutMs: 20_000,
+    });
+    await call('GET', '/v1/incidents');
+  });
+
   test('secrets take every bad path', { timeout: 90_000 }, async () => {
     const call = remember(keyturn.call);
     for (const [mark] of ECHOES) {
@@ -177,7 +201,7 @@ describe('promise 1: no secret is found in the clear, whichever path it took', (
     expect(canaries.size).toBeGreaterThan(40);
     const places = await allPlaces();
     // Each place has something in it: an empty one would prove nothing.
-    for (const kind of ['log', 'trace', 'command', 'file', 'MongoDB', 'Redis', '409', '400']) {
+    for (const kind of ['log', 'trace', 'command', 'file', 'MongoDB', 'Redis', 'webhook', '409', '400']) {
       expect(
         places.some(({ where, text }) => where.includes(kind) && text.length > 0),
         kind,
@@ -222,6 +246,10 @@ async function allPlaces(): Promise<Place[]> {
     { where: 'traces', text: collector.received() },
     { where: 'commands to Redis', text: commands.join('\n') },
     ...replies,
+    ...receiver.received.map(({ headers, body }) => ({
+      where: 'webhook',
+      text: `${JSON.stringify(headers)}\n${body}`,
+    })),
     ...placesInFiles(join(keyturn.env.KEYTURN_JOURNAL_DIR!)),
     ...(await placesInRedis(redis)),
     ...(await placesInMongo(keyturn.mongo, keyturn.env.KEYTURN_DATABASE!)),
