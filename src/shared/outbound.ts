@@ -3,6 +3,7 @@ import { type lookup, Resolver } from 'node:dns';
 import http from 'node:http';
 import https from 'node:https';
 import { isIP, type LookupFunction } from 'node:net';
+import { z } from 'zod';
 import { isPublicAddress } from './address-guard.ts';
 import { parseRetryAfter, systemErrorCode } from './providers/errors.ts';
 
@@ -30,6 +31,17 @@ const MOST_BYTES = 16 * 1024;
 /** Shorter than a usual server keeps an idle connection, so that it is not closed under a request of ours. */
 const IDLE_MS = 4_000;
 const REFUSED = 'address_refused';
+
+/** The setting of a sink that is an address which a tenant chose. */
+export function outboundUrl(allowPrivate: boolean): z.ZodType<string> {
+  return z
+    .string()
+    .max(2_000)
+    .superRefine((url, context) => {
+      const refusal = refusalOf(url, allowPrivate);
+      if (refusal) context.addIssue({ code: 'custom', message: refusal });
+    });
+}
 
 /** Why a URL is not acceptable as such, or null. Names are checked when they are resolved, at each connection. */
 export function refusalOf(url: string, allowPrivate: boolean): string | null {

@@ -3,6 +3,7 @@ import type { Document } from 'mongodb';
 import type { JobName } from '../shared/jobs.ts';
 import { toStoreError } from '../shared/store/commit.ts';
 import type { Documents } from '../shared/store/database.ts';
+import type { CredentialDoc } from '../shared/store/documents.ts';
 import { type LeasedCollection, releaseLeases, renewLeases, takeLeases } from '../shared/store/lease.ts';
 import type { WorkerDeps } from './job.ts';
 import { again } from './persist.ts';
@@ -21,6 +22,11 @@ const RENEW_SHARE = 0.25;
  */
 function freshMs({ KEYTURN_LEASE_SECONDS: lease, KEYTURN_CALL_TIMEOUT_SECONDS: call }: HoldDeps['config']): number {
   return Math.min(Math.max(lease - 2 * call, LEAST_FRESH_SHARE * lease), MOST_FRESH_SHARE * lease);
+}
+
+/** Compare-and-set on a held credential: it is as it was read, under the same lease. */
+export function asRead({ _id, tenantId, fence, generation }: CredentialDoc) {
+  return { _id, tenantId, fence, generation };
 }
 
 type HoldDeps = Pick<WorkerDeps, 'database' | 'clock' | 'random' | 'config' | 'workerId' | 'log' | 'journal'>;

@@ -18,13 +18,3 @@ export function makePlaces(count: number): Places {
     },
   };
 }
-
-/** Calls `work` on every item, at most `limit` at once. Rejects with the first error, after which no more are begun by its lane. */
-export async function forEachLimited<T>(
-  items: readonly T[],
-  limit: number,
-  work: (item: T) => Promise<void>,
-): Promise<void> {
-  const places = makePlaces(limit);
-  await Promise.all(items.map((item) => places.take(() => work(item))));
-}

@@ -8,6 +8,7 @@ import type { CredentialDoc, Entry } from '../shared/store/documents.ts';
 import { RELEASED } from '../shared/store/lease.ts';
 import { type Generation, generationUpdate, onlyChanges, placeGeneration } from './generation.ts';
 import type { WorkerDeps } from './job.ts';
+import { asRead } from './leases.ts';
 import { again, persist } from './persist.ts';
 
 type OutcomeDeps = Pick<
@@ -29,7 +30,7 @@ export async function commitRefresh(
       operations: [
         {
           in: 'credentials',
-          update: { _id: doc._id, tenantId: doc.tenantId, fence: doc.fence, generation: doc.generation },
+          update: asRead(doc),
           // No state here: a credential that was quarantined meanwhile keeps its newest token, and stays quarantined.
           set: onlyChanges(generationUpdate(next, RELEASED), doc),
         },
@@ -70,13 +71,7 @@ export async function adoptGeneration(
         operations: [
           {
             in: 'credentials',
-            update: {
-              _id: doc._id,
-              tenantId: doc.tenantId,
-              fence: doc.fence,
-              generation: doc.generation,
-              state: doc.state,
-            },
+            update: { ...asRead(doc), state: doc.state },
             set,
           },
         ],
@@ -137,13 +132,7 @@ export async function recordFailure(
         {
           in: 'credentials',
           // With the state: a quarantine that came meanwhile is not undone by a failure.
-          update: {
-            _id: doc._id,
-            tenantId: doc.tenantId,
-            fence: doc.fence,
-            generation: doc.generation,
-            state: doc.state,
-          },
+          update: { ...asRead(doc), state: doc.state },
           set: {
             $set: {
               state,

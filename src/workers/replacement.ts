@@ -5,6 +5,7 @@ import type { CredentialDoc } from '../shared/store/documents.ts';
 import type { IncidentDoc } from '../shared/store/incident-documents.ts';
 import type { Beside } from './case-file.ts';
 import type { WorkerDeps } from './job.ts';
+import { asRead } from './leases.ts';
 import { fileRequest } from './own-requests.ts';
 
 /** How a playbook ends. `fingerprints`: of the tokens that are dead now; a late alert about one finds the incident. */
@@ -36,13 +37,7 @@ export async function endOf(deps: WorkerDeps, incident: IncidentDoc, doc: Creden
     operations: [
       {
         in: 'credentials' as const,
-        update: {
-          _id: doc._id,
-          tenantId: doc.tenantId,
-          fence: doc.fence,
-          state: doc.state,
-          generation: doc.generation,
-        },
+        update: { ...asRead(doc), state: doc.state },
         set: { $set: set },
       },
     ],

@@ -1,8 +1,8 @@
 /** What else a rotation moves: the wrapping of data keys, and the fingerprints of tokens. */
 
 import { type UsableDataKey, wrapContextOf } from '../shared/crypto/data-keys.ts';
-import { inParallel } from '../shared/crypto/in-parallel.ts';
 import { AppError, toAppError } from '../shared/errors.ts';
+import { inParallel } from '../shared/in-parallel.ts';
 import { fingerprintsOf, openMaterial } from '../shared/material.ts';
 import { toStoreError } from '../shared/store/commit.ts';
 import type { CredentialDoc } from '../shared/store/documents.ts';

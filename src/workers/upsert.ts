@@ -9,6 +9,7 @@ import { RELEASED } from '../shared/store/lease.ts';
 import { settled } from './events.ts';
 import { type Generation, generationFields, generationUpdate } from './generation.ts';
 import type { WorkerDeps } from './job.ts';
+import { asRead } from './leases.ts';
 
 /** What an event says of the credential that it brings to life. */
 export type Birth = {
@@ -85,7 +86,7 @@ export function activationChange(
           }
         : {
             in: 'credentials',
-            update: { _id: doc._id, tenantId: doc.tenantId, fence: doc.fence, generation: doc.generation },
+            update: asRead(doc),
             set: generationUpdate(next, {
               ...about,
               ...RELEASED,

@@ -1,7 +1,7 @@
 /** Security event tokens (RFC 8417) of CAEP and RISC events, pushed by RFC 8935, signed with the key in our JWKS. */
 import { SignJWT } from 'jose';
 import { z } from 'zod';
-import { makeOutbound, type OutboundReply, refusalOf } from '../outbound.ts';
+import { makeOutbound, type OutboundReply, outboundUrl } from '../outbound.ts';
 import type { SigningKey } from '../signing-keys.ts';
 import { signingKey } from '../signing-keys.ts';
 import { defineSink, type Message, type SinkDeps, type Verdict } from '../sink.ts';
@@ -27,13 +27,7 @@ export const plugin = defineSink<Settings>({
 
   settings: (config) =>
     z.strictObject({
-      url: z
-        .string()
-        .max(2_000)
-        .superRefine((url, context) => {
-          const refusal = refusalOf(url, config.KEYTURN_ALLOW_PRIVATE_WEBHOOKS);
-          if (refusal) context.addIssue({ code: 'custom', message: refusal });
-        }),
+      url: outboundUrl(config.KEYTURN_ALLOW_PRIVATE_WEBHOOKS),
       audience: z.string().min(1).max(500),
     }),
 

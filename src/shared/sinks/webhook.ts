@@ -1,6 +1,6 @@
 /** HTTP POST with the signature, headers and manners of Standard Webhooks (https://www.standardwebhooks.com). */
 import { z } from 'zod';
-import { makeOutbound, refusalOf } from '../outbound.ts';
+import { makeOutbound, outboundUrl } from '../outbound.ts';
 import { defineSink, type Verdict } from '../sink.ts';
 import { signWebhook } from '../standard-webhooks.ts';
 
@@ -15,13 +15,7 @@ export const plugin = defineSink({
 
   settings: (config) =>
     z.strictObject({
-      url: z
-        .string()
-        .max(2_000)
-        .superRefine((url, context) => {
-          const refusal = refusalOf(url, config.KEYTURN_ALLOW_PRIVATE_WEBHOOKS);
-          if (refusal) context.addIssue({ code: 'custom', message: refusal });
-        }),
+      url: outboundUrl(config.KEYTURN_ALLOW_PRIVATE_WEBHOOKS),
     }),
 
   create({ config, clock }) {

@@ -1,6 +1,7 @@
 /**
- * Renews access tokens, with their refresh token (RFC 6749 §6) or by asking again in the client's own name (§4.4): what the sweep found due, what a caller of the token release waits for, and what
- * an event asked for. One job carries several credentials; each is refreshed under its lease and committed by itself.
+ * Renews access tokens, with their refresh token (RFC 6749 §6) or by asking again in the client's own name (§4.4): what the
+ * sweep found due, what a caller of the token release waits for, and what an event asked for. One job carries several
+ * credentials; each is refreshed under its lease and committed by itself.
  */
 import { AppError, toAppError } from '../../shared/errors.ts';
 import { isRenewable, isStale } from '../../shared/freshness.ts';

@@ -3,12 +3,12 @@
  * made now; the overlap of the old and the new secret is waited for without one.
  */
 import { AppError, toAppError } from '../../shared/errors.ts';
+import { inParallel } from '../../shared/in-parallel.ts';
 import { toStoreError } from '../../shared/store/commit.ts';
 import type { CredentialDoc, EventDoc } from '../../shared/store/documents.ts';
 import { openEvents } from '../events.ts';
 import { defineJob, type WorkerDeps } from '../job.ts';
 import { hold } from '../leases.ts';
-import { forEachLimited } from '../limit.ts';
 import type { Rotating, StepContext } from '../rotation-call.ts';
 import { afterLease } from '../rotation-commit.ts';
 import { recordFailure, recordUnplanned } from '../rotation-failure.ts';
@@ -34,7 +34,7 @@ export const plugin = defineJob({
     const held = await hold(deps, 'credentials', { ids, purpose: 'rotate', op: 'rotate', signal });
     try {
       await lookAgain(deps, ids);
-      await forEachLimited(held.docs, LANES, async (doc) => {
+      await inParallel(held.docs, LANES, async (doc) => {
         const task = { doc, event: strictest(doc, events), rotators, isFresh: held.isFresh, signal };
         const refusal = await rotateOne(deps, task);
         if (refusal) refusals.set(doc._id, refusal);

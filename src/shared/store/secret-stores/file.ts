@@ -2,8 +2,8 @@ import { access, constants, link, mkdir, open, readdir, readFile, stat, unlink }
 import { dirname, join, resolve } from 'node:path';
 import { addressOf, objectOf, refOf } from '../../crypto/address.ts';
 import type { CryptoDeps, SealContext, SecretStore, SecretStorePlugin } from '../../crypto/contract.ts';
-import { inParallel } from '../../crypto/in-parallel.ts';
 import { AppError } from '../../errors.ts';
+import { inParallel } from '../../in-parallel.ts';
 
 const NAME = 'file';
 const FILES_AT_ONCE = 16;

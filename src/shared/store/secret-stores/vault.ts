@@ -1,9 +1,9 @@
 import { addressOf, objectOf, refOf } from '../../crypto/address.ts';
 import type { SealContext, SealedValue, SecretStore, SecretStorePlugin } from '../../crypto/contract.ts';
-import { inParallel } from '../../crypto/in-parallel.ts';
 import type { VaultReply } from '../../crypto/vault-http.ts';
 import { makeVaultServer, type VaultServer } from '../../crypto/vault-server.ts';
 import { AppError } from '../../errors.ts';
+import { inParallel } from '../../in-parallel.ts';
 
 const NAME = 'vault';
 const CALLS_AT_ONCE = 16;

@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { inParallel } from '../../../src/shared/crypto/in-parallel.ts';
+import { inParallel } from '../../src/shared/in-parallel.ts';
 
 test('keeps the order and never has more than the limit under way', async () => {
   let running = 0;
