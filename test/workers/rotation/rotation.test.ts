@@ -38,7 +38,9 @@ async function opened(name: string): Promise<RotatorSubject> {
   return subject;
 }
 
-const ended = (id: string) => system.credential({ _id: id }, ({ rotation }) => rotation === null);
+/** The rotation is over, and its worker has let go of the credential, which it does right after the last commit. */
+const ended = (id: string) =>
+  system.credential({ _id: id }, ({ rotation, lease }) => rotation === null && lease === null);
 
 describe.each(Object.keys(ROTATOR_SUBJECTS))('%s', (name) => {
   test('promise 5: the new secret is good before it is released, and the old one ends after the overlap', async () => {
