@@ -6,8 +6,8 @@ export default mergeConfig(
   { ...base, test: { ...base.test, include: [] } },
   defineConfig({
     test: {
-      include: ['test/conformance/key-providers.test.ts', 'test/kms/*.test.ts'],
-      globalSetup: ['test/kms/global-setup.ts'],
+      include: ['test/conformance/key-providers.test.ts', 'test/sealing/kms/*.test.ts'],
+      globalSetup: ['test/sealing/kms/global-setup.ts'],
     },
   }),
 );

@@ -6,8 +6,8 @@ export default mergeConfig(
   { ...base, test: { ...base.test, include: [] } },
   defineConfig({
     test: {
-      include: ['test/conformance/{key-providers,secret-stores}.test.ts', 'test/vault/*.{test,vault}.ts'],
-      globalSetup: ['test/vault/global-setup.ts'],
+      include: ['test/conformance/{key-providers,secret-stores}.test.ts', 'test/sealing/vault/*.{test,vault}.ts'],
+      globalSetup: ['test/sealing/vault/global-setup.ts'],
     },
   }),
 );

@@ -10,7 +10,7 @@ import { parseArgs } from 'node:util';
 import { findMongod } from '../local/mongod.ts';
 import { findRedis, startRedis } from '../local/redis.ts';
 import { startMongo } from '../local/servers.ts';
-import { loadPlugin, pluginNames } from '../src/shared/plugins.ts';
+import { loadPlugin, pluginNames } from '../src/shared/platform/plugins.ts';
 import { type Bench, type BenchContext, quantile, type Result } from './contract.ts';
 
 const FOLDER = new URL('./measures/', import.meta.url);

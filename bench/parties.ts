@@ -1,9 +1,9 @@
 /** What the large measures are made of: a stub with a pace, many idle credentials, and looks at processes and stores. */
 import { readFileSync } from 'node:fs';
 import { Redis } from 'ioredis';
-import { systemClock } from '../src/shared/clock.ts';
-import type { Deps } from '../src/shared/deps.ts';
-import { newId } from '../src/shared/ids.ts';
+import { systemClock } from '../src/shared/platform/clock.ts';
+import { newId } from '../src/shared/platform/ids.ts';
+import type { Deps } from '../src/shared/runtime/deps.ts';
 import type { CredentialDoc } from '../src/shared/store/documents.ts';
 import { seedCredentials } from './seed.ts';
 

@@ -1,8 +1,8 @@
-import type { Deps } from '../src/shared/deps.ts';
-import { newId } from '../src/shared/ids.ts';
-import { fingerprintsOf, storeMaterial } from '../src/shared/material.ts';
-import { chunk } from '../src/shared/queue.ts';
-import { Secret } from '../src/shared/secret.ts';
+import { fingerprintsOf, storeMaterial } from '../src/shared/keys/material.ts';
+import { newId } from '../src/shared/platform/ids.ts';
+import { Secret } from '../src/shared/platform/secret.ts';
+import { chunk } from '../src/shared/queue/hints.ts';
+import type { Deps } from '../src/shared/runtime/deps.ts';
 import type { CredentialDoc } from '../src/shared/store/documents.ts';
 
 /** Active OAuth credentials of one tenant, with sealed tokens that live for an hour. Resolves to their ids. */

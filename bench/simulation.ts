@@ -4,7 +4,7 @@
  * real `nextDue`; limits are those of the providers and of the workers. The worst cases are in it: everything connected
  * within one hour, a provider that is away for two hours, and half of the workers gone.
  */
-import { nextDue } from '../src/shared/schedule.ts';
+import { nextDue } from '../src/shared/credentials/schedule.ts';
 
 const STEP_MS = 10_000;
 const DAY_MS = 86_400_000;

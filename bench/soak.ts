@@ -11,7 +11,7 @@ import { parseArgs } from 'node:util';
 import { findMongod } from '../local/mongod.ts';
 import { findRedis, startRedis } from '../local/redis.ts';
 import { startMongo } from '../local/servers.ts';
-import type { Deps } from '../src/shared/deps.ts';
+import type { Deps } from '../src/shared/runtime/deps.ts';
 import { type ApiProcess, startApi } from './api-process.ts';
 import { end, forkAndHear, forkFile } from './children.ts';
 import { quantile } from './contract.ts';

@@ -4,8 +4,8 @@
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { TRANSITIONS } from '../src/shared/lifecycle.ts';
-import { VARIABLES } from '../src/shared/variables.ts';
+import { TRANSITIONS } from '../src/shared/credentials/lifecycle.ts';
+import { VARIABLES } from '../src/shared/platform/config/variables.ts';
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url));
 

@@ -3,7 +3,7 @@ import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { GENERATED, updateDocs, withTable } from '../scripts/docs.ts';
-import { TRANSITIONS } from '../src/shared/lifecycle.ts';
+import { TRANSITIONS } from '../src/shared/credentials/lifecycle.ts';
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url));
 
@@ -78,12 +78,12 @@ function findCycle(files: Pick<Source, 'path' | 'valueImports'>[]): string[] | n
 /** A word of the platform, and the only files that may use it. */
 const RESERVED: [RegExp, RegExp][] = [
   [/\bprocess\.env\b/, /^src\/\w+\/main\.ts$/],
-  [/\bDate\.now\b/, /^src\/shared\/clock\.ts$/],
-  [/\bnew Date\(\s*\)/, /^src\/shared\/clock\.ts$/],
-  [/\b(?:setTimeout|setInterval)\b/, /^src\/shared\/clock\.ts$/],
-  [/\bperformance\.now\b/, /^src\/shared\/clock\.ts$/],
-  [/\bMath\.random\b/, /^src\/shared\/random\.ts$/],
-  [/\b(?:randomBytes|randomUUID|randomInt)\b/, /^src\/shared\/random\.ts$/],
+  [/\bDate\.now\b/, /^src\/shared\/platform\/clock\.ts$/],
+  [/\bnew Date\(\s*\)/, /^src\/shared\/platform\/clock\.ts$/],
+  [/\b(?:setTimeout|setInterval)\b/, /^src\/shared\/platform\/clock\.ts$/],
+  [/\bperformance\.now\b/, /^src\/shared\/platform\/clock\.ts$/],
+  [/\bMath\.random\b/, /^src\/shared\/platform\/random\.ts$/],
+  [/\b(?:randomBytes|randomUUID|randomInt)\b/, /^src\/shared\/platform\/random\.ts$/],
 ];
 
 function misuses(files: Pick<Source, 'path' | 'code'>[]): string[] {
@@ -111,7 +111,9 @@ describe('the source', () => {
   });
 
   test('these checks find what they look for', () => {
-    expect(trespasses([{ path: 'src/api/a.ts', imports: ['src/workers/run.ts', 'local/ports.ts'] }])).toHaveLength(2);
+    expect(
+      trespasses([{ path: 'src/api/a.ts', imports: ['src/workers/consumers.ts', 'local/ports.ts'] }]),
+    ).toHaveLength(2);
     const files = [
       { path: 'a.ts', valueImports: ['b.ts'] },
       { path: 'b.ts', valueImports: ['c.ts'] },

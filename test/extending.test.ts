@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
-import './harness/context.ts';
+import '../testkit/context.ts';
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url));
 const run = promisify(execFile);
@@ -15,7 +15,17 @@ const examples = [
   ...readFileSync(join(ROOT, 'docs/extending.md'), 'utf8').matchAll(/```ts\n\/\/ (\S+)\n([\s\S]*?)```/g),
 ].map(([, path, code]) => ({ path: path!, code: code! }));
 
-const COPIED = ['src', 'test', 'local', 'bench', 'scripts', 'package.json', 'tsconfig.json', 'vitest.config.ts'];
+const COPIED = [
+  'src',
+  'test',
+  'testkit',
+  'local',
+  'bench',
+  'scripts',
+  'package.json',
+  'tsconfig.json',
+  'vitest.config.ts',
+];
 
 let copy: string;
 
@@ -49,8 +59,8 @@ async function inCopy(command: string, ...args: string[]): Promise<string> {
 
 describe('docs/extending.md', () => {
   test('shows one of each kind', () => {
-    const kinds = ['sinks', 'rotators', 'alert-sources', 'rules'];
-    const shown = examples.map(({ path }) => dirname(path).split('/').at(-1));
+    const kinds = ['sinks', 'rotators', 'sources', 'rules'];
+    const shown = examples.map(({ path }) => dirname(path).split('/').at(-2));
     expect(shown.sort()).toEqual(kinds.sort());
   });
 
@@ -63,10 +73,10 @@ describe('docs/extending.md', () => {
   test('each is found by being there', async () => {
     const names = examples.map(({ path }) => path.split('/').at(-1)!.replace('.ts', ''));
     const script = `
-      const { loadRotators } = await import('./src/workers/rotator.ts');
-      const { loadRules } = await import('./src/workers/rule.ts');
-      const { sinkNames, loadSink } = await import('./src/shared/sink.ts');
-      const { loadAlertSources } = await import('./src/api/alert-source.ts');
+      const { loadRotators } = await import('./src/shared/credentials/rotation/rotators/contract.ts');
+      const { loadRules } = await import('./src/shared/incidents/rules/contract.ts');
+      const { sinkNames, loadSink } = await import('./src/shared/delivery/sinks/contract.ts');
+      const { loadAlertSources } = await import('./src/shared/incidents/alerts/sources/contract.ts');
       const rules = (await loadRules()).map((rule) => rule.name);
       const sinks = await Promise.all((await sinkNames()).map(async (name) => (await loadSink(name)).name));
       console.log(JSON.stringify([...(await loadRotators()).keys(), ...rules, ...sinks, ...(await loadAlertSources()).keys()]));`;

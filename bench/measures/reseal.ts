@@ -1,10 +1,10 @@
 import type { ChildProcess } from 'node:child_process';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Deps } from '../../src/shared/deps.ts';
-import { countRemaining, requestRotation } from '../../src/shared/key-rotations.ts';
-import { openMaterial } from '../../src/shared/material.ts';
+import { openMaterial } from '../../src/shared/keys/material.ts';
+import { countRemaining, requestRotation } from '../../src/shared/keys/rotation/requests.ts';
+import { VARIABLES } from '../../src/shared/platform/config/variables.ts';
+import type { Deps } from '../../src/shared/runtime/deps.ts';
 import type { KeyRotationDoc } from '../../src/shared/store/key-documents.ts';
-import { VARIABLES } from '../../src/shared/variables.ts';
 import { startApi } from '../api-process.ts';
 import { end, forkFile } from '../children.ts';
 import { type Bench, type BenchContext, perSecond, quantile, type Result } from '../contract.ts';

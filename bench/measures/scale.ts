@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Deps } from '../../src/shared/deps.ts';
+import type { Deps } from '../../src/shared/runtime/deps.ts';
 import { end, forkAndHear, forkFile } from '../children.ts';
 import { type Bench, type BenchContext, perSecond, type Result } from '../contract.ts';
 import { openBench } from '../open.ts';

@@ -1,11 +1,11 @@
 import type { FastifyRequest } from 'fastify';
-import type { Deps } from '../shared/deps.ts';
-import { AppError } from '../shared/errors.ts';
-import { makeBatcher } from '../shared/store/batcher.ts';
+import { API_KEY, hashKey, isOver } from '../shared/access/api-keys.ts';
+import { makeJwtAuth } from '../shared/access/jwt.ts';
+import { makeBatcher } from '../shared/platform/concurrency/batcher.ts';
+import { AppError } from '../shared/platform/errors.ts';
+import type { Deps } from '../shared/runtime/deps.ts';
 import { toStoreError } from '../shared/store/commit.ts';
 import type { PrincipalDoc } from '../shared/store/documents.ts';
-import { makeJwtAuth } from './jwt.ts';
-import { API_KEY, hashKey } from './keys.ts';
 
 /** How long another process may go on with a key that was revoked here. */
 const CACHE_MS = 5_000;
@@ -61,11 +61,6 @@ function bearerOf(header: string | undefined): string {
   const key = header?.replace(/^Bearer +/i, '');
   if (key === undefined || key === header || !(API_KEY.test(key) || JWT.test(key))) throw refused();
   return key;
-}
-
-/** Whether the time of a key has ended. */
-export function isOver({ expiresAt }: Pick<PrincipalDoc, 'expiresAt'>, now: number): boolean {
-  return expiresAt !== null && expiresAt.getTime() <= now;
 }
 
 /** The same for a missing, malformed, unknown, expired and revoked key. */

@@ -4,8 +4,8 @@
  */
 import { finished } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { Deps } from '../shared/deps.ts';
-import { AppError } from '../shared/errors.ts';
+import { AppError } from '../shared/platform/errors.ts';
+import type { Deps } from '../shared/runtime/deps.ts';
 import type { EventStatus } from '../shared/store/documents.ts';
 import { callerOf } from './context.ts';
 

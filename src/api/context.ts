@@ -1,11 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FastifyBaseLogger, FastifyInstance, FastifyRequest, RawServerDefault } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
-import type { Deps } from '../shared/deps.ts';
-import type { Metrics } from '../shared/metrics.ts';
+import type { Releaser } from '../shared/credentials/release/release.ts';
+import type { Deps } from '../shared/runtime/deps.ts';
+import type { Metrics } from '../shared/runtime/metrics.ts';
 import type { Origin, PrincipalDoc } from '../shared/store/documents.ts';
 import type { Auth } from './auth.ts';
-import type { Releaser } from './release.ts';
 
 export type App = FastifyInstance<
   RawServerDefault,

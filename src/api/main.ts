@@ -1,6 +1,6 @@
-import { type Config, parseConfig } from '../shared/config.ts';
-import { AppError } from '../shared/errors.ts';
-import { startTelemetry, type Telemetry } from '../shared/telemetry.ts';
+import { type Config, parseConfig } from '../shared/platform/config/parse.ts';
+import { AppError } from '../shared/platform/errors.ts';
+import { startTelemetry, type Telemetry } from '../shared/platform/telemetry.ts';
 
 /** The API process. Telemetry is first: what it watches is patched as it loads, so the rest is imported after it. */
 async function main(): Promise<void> {

@@ -6,8 +6,8 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod';
 import { MongoError } from 'mongodb';
 import type { Logger } from 'pino';
-import { AppError, type ErrorCode, toAppError } from '../shared/errors.ts';
-import { describeProblem, problemSchema, toProblem } from '../shared/schemas/problem.ts';
+import { AppError, type ErrorCode, toAppError } from '../shared/platform/errors.ts';
+import { describeProblem, problemSchema, toProblem } from '../shared/platform/problem-schema.ts';
 import { toStoreError } from '../shared/store/commit.ts';
 
 export const PROBLEM_TYPE = 'application/problem+json';

@@ -3,8 +3,8 @@
  * trip, and would fall with Redis. With n API processes behind a balancer a principal has up to n times the limit.
  */
 import type { FastifyReply } from 'fastify';
-import type { Deps } from '../shared/deps.ts';
-import { AppError } from '../shared/errors.ts';
+import { AppError } from '../shared/platform/errors.ts';
+import type { Deps } from '../shared/runtime/deps.ts';
 
 const WINDOW_MS = 60_000;
 const MOST_PRINCIPALS = 50_000;

@@ -4,12 +4,12 @@
  */
 import { Readable } from 'node:stream';
 import type { FastifyRequest, preParsingHookHandler, RequestPayload } from 'fastify';
-import type { Deps } from '../shared/deps.ts';
-import { AppError } from '../shared/errors.ts';
-import { makeRefusalRecord } from '../shared/refusals.ts';
-import type { Secret } from '../shared/secret.ts';
-import { openSigningSecret } from '../shared/signing-secret.ts';
-import { checkWebhook, TOLERANCE_MS } from '../shared/standard-webhooks.ts';
+import { makeRefusalRecord } from '../shared/audit/refusals.ts';
+import { openSigningSecret } from '../shared/keys/signing-secret.ts';
+import { AppError } from '../shared/platform/errors.ts';
+import type { Secret } from '../shared/platform/secret.ts';
+import { checkWebhook, TOLERANCE_MS } from '../shared/platform/standard-webhooks.ts';
+import type { Deps } from '../shared/runtime/deps.ts';
 import { isDuplicateKey, toStoreError } from '../shared/store/commit.ts';
 import type { PrincipalDoc } from '../shared/store/documents.ts';
 import { actorOf } from './context.ts';

@@ -1,12 +1,12 @@
-import { systemClock } from '../shared/clock.ts';
-import type { Config } from '../shared/config.ts';
-import { AppError } from '../shared/errors.ts';
-import { makeLog } from '../shared/log.ts';
-import { makeMetrics, watchProcess } from '../shared/metrics.ts';
-import { openDeps } from '../shared/open-deps.ts';
-import { systemRandom } from '../shared/random.ts';
+import { bootstrap } from '../shared/access/bootstrap.ts';
+import { systemClock } from '../shared/platform/clock.ts';
+import type { Config } from '../shared/platform/config/parse.ts';
+import { AppError } from '../shared/platform/errors.ts';
+import { makeLog } from '../shared/platform/log.ts';
+import { systemRandom } from '../shared/platform/random.ts';
+import { makeMetrics, watchProcess } from '../shared/runtime/metrics.ts';
+import { openDeps } from '../shared/runtime/open-deps.ts';
 import { makeApp } from './app.ts';
-import { bootstrap } from './bootstrap.ts';
 import type { App } from './context.ts';
 
 const IDLE_LOOK_MS = 50;

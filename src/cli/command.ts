@@ -1,5 +1,5 @@
 import type { ParseArgsOptionsConfig } from 'node:util';
-import type { Config } from '../shared/config.ts';
+import type { Config } from '../shared/platform/config/parse.ts';
 
 /** What a command is given. */
 export type Call = {

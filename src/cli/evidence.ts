@@ -1,9 +1,9 @@
 /** Checkpoints that somebody kept, as files. */
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
-import type { CheckedPoint, Finding } from '../shared/audit-verify.ts';
-import { AppError } from '../shared/errors.ts';
-import { openNote, originOf, parseCheckpoint } from '../shared/signed-note.ts';
+import { openNote, originOf, parseCheckpoint } from '../shared/audit/signed-note.ts';
+import type { CheckedPoint, Finding } from '../shared/audit/verify.ts';
+import { AppError } from '../shared/platform/errors.ts';
 
 /** A note, and whoever's keys it came with. */
 export type KeptNote = { note: string; verifierKeys: string[] };

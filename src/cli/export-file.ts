@@ -1,9 +1,9 @@
 /** Reads what `GET /v1/audit/export` wrote. */
 import { open } from 'node:fs/promises';
 import { z } from 'zod';
-import { EXPORT_FORMAT } from '../shared/audit-export.ts';
-import { type ChainLink, isLink } from '../shared/audit-link.ts';
-import { AppError } from '../shared/errors.ts';
+import { EXPORT_FORMAT } from '../shared/audit/export.ts';
+import { type ChainLink, isLink } from '../shared/audit/link.ts';
+import { AppError } from '../shared/platform/errors.ts';
 
 const headerSchema = z.object({
   kind: z.literal('header'),

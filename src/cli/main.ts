@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** The operator's command line. Exit codes: 0 well, 1 the answer is no, 2 it could not be done. */
-import { parseConfig } from '../shared/config.ts';
-import { AppError } from '../shared/errors.ts';
+import { parseConfig } from '../shared/platform/config/parse.ts';
+import { AppError } from '../shared/platform/errors.ts';
 import { runCommand } from './run.ts';
 
 try {

@@ -1,7 +1,7 @@
-import { systemClock } from '../shared/clock.ts';
-import { AppError } from '../shared/errors.ts';
-import type { Decision, ParkedDeps } from '../shared/parked.ts';
-import { systemRandom } from '../shared/random.ts';
+import type { Decision, ParkedDeps } from '../shared/events/parked.ts';
+import { systemClock } from '../shared/platform/clock.ts';
+import { AppError } from '../shared/platform/errors.ts';
+import { systemRandom } from '../shared/platform/random.ts';
 import { makeCommitter } from '../shared/store/commit.ts';
 import type { Call, Command, ExitCode } from './command.ts';
 import { withStore } from './store.ts';

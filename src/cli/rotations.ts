@@ -1,5 +1,5 @@
 /** Rotations of keys and migrations of secrets, as the command line asks for them and shows them. */
-import { findRotation, type RotationRequest, requestRotation } from '../shared/key-rotations.ts';
+import { findRotation, type RotationRequest, requestRotation } from '../shared/keys/rotation/requests.ts';
 import type { KeyRotationDoc } from '../shared/store/key-documents.ts';
 import type { Call, ExitCode } from './command.ts';
 import type { StoreDeps } from './store.ts';

@@ -1,6 +1,6 @@
 import { type ParseArgsOptionsConfig, parseArgs } from 'node:util';
-import { AppError } from '../shared/errors.ts';
-import { loadPlugin, pluginNames } from '../shared/plugins.ts';
+import { AppError } from '../shared/platform/errors.ts';
+import { loadPlugin, pluginNames } from '../shared/platform/plugins.ts';
 import type { Call, Command, ExitCode } from './command.ts';
 
 const FOLDER = new URL('./commands/', import.meta.url);

@@ -1,12 +1,12 @@
-import { systemClock } from '../shared/clock.ts';
-import type { Config } from '../shared/config.ts';
-import { loadKeyProvider } from '../shared/crypto/key-providers.ts';
-import { makeVault } from '../shared/crypto/vault.ts';
-import type { Deps } from '../shared/deps.ts';
-import { systemRandom } from '../shared/random.ts';
+import { systemClock } from '../shared/platform/clock.ts';
+import type { Config } from '../shared/platform/config/parse.ts';
+import { systemRandom } from '../shared/platform/random.ts';
+import type { Deps } from '../shared/runtime/deps.ts';
+import { loadKeyProvider } from '../shared/sealing/key-providers/load.ts';
+import { makeVault } from '../shared/sealing/sealer.ts';
+import { openSecretStores } from '../shared/sealing/secret-stores/open.ts';
 import { makeCommitter } from '../shared/store/commit.ts';
 import { openDatabase } from '../shared/store/database.ts';
-import { openSecretStores } from '../shared/store/secret-stores.ts';
 
 /** What a command on the store is given. */
 export type StoreDeps = Pick<Deps, 'database' | 'vault' | 'commit' | 'clock' | 'random' | 'keyProvider' | 'secrets'>;

@@ -1,7 +1,7 @@
-import { parseConfig } from '../shared/config.ts';
-import { toAppError } from '../shared/errors.ts';
-import { makeLog } from '../shared/log.ts';
-import { startTelemetry } from '../shared/telemetry.ts';
+import { parseConfig } from '../shared/platform/config/parse.ts';
+import { toAppError } from '../shared/platform/errors.ts';
+import { makeLog } from '../shared/platform/log.ts';
+import { startTelemetry } from '../shared/platform/telemetry.ts';
 
 /** The workers' process. Telemetry is first: what it watches is patched as it loads, so the rest is imported after it. */
 async function main(): Promise<void> {
@@ -10,7 +10,7 @@ async function main(): Promise<void> {
     endpoint: process.env.OTEL_EXPORTER_OTLP_ENDPOINT,
     serviceName: process.env.OTEL_SERVICE_NAME ?? 'keyturn-workers',
   });
-  const { serve } = await import('./serve.ts');
+  const { serve } = await import('./run.ts');
   const stopping = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stopping.abort());
   try {

@@ -4,12 +4,12 @@
  * date comes round again. A missed tick is harmless.
  */
 import type { Document } from 'mongodb';
-import { type JobName, type JobPayload, PRIORITY } from '../shared/jobs.ts';
-import { chunk, JOB_SIZE } from '../shared/queue.ts';
-import { eventRow } from '../shared/schemas/events.ts';
+import { eventRow } from '../shared/events/catalogue.ts';
+import { chunk, JOB_SIZE } from '../shared/queue/hints.ts';
+import { type JobName, type JobPayload, PRIORITY } from '../shared/queue/jobs.ts';
 import { toStoreError } from '../shared/store/commit.ts';
 import type { CollectionName } from '../shared/store/database.ts';
-import type { WorkerDeps } from './job.ts';
+import type { WorkerDeps } from '../shared/work/job.ts';
 
 type SweepDeps = Pick<WorkerDeps, 'database' | 'clock' | 'random' | 'hints' | 'log' | 'config'>;
 

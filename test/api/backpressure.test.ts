@@ -1,7 +1,7 @@
 import { connect } from 'node:net';
 import { describe, expect, test } from 'vitest';
-import { until } from '../harness/signals.ts';
-import { testEnvironment } from '../harness/system.ts';
+import { until } from '../../testkit/signals.ts';
+import { testEnvironment } from '../../testkit/system.ts';
 import { ACME, expectProblem, importEvent, startApi } from './support.ts';
 
 const LIMIT = 3;

@@ -5,7 +5,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
 import { describe, expect, test } from 'vitest';
 import type { App } from '../../src/api/context.ts';
-import { testEnvironment } from '../harness/system.ts';
+import { testEnvironment } from '../../testkit/system.ts';
 import { ACME, type Answer, expectProblem, startApi } from './support.ts';
 
 type Route = { method: 'GET' | 'POST' | 'DELETE'; path: string; isOpen: boolean };

@@ -2,9 +2,9 @@ import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { freePort } from '../../local/ports.ts';
+import { startProcess } from '../../testkit/process.ts';
+import { testEnvironment } from '../../testkit/system.ts';
 import { startOtlpCollector } from '../e2e/otlp-collector.ts';
-import { startProcess } from '../harness/process.ts';
-import { testEnvironment } from '../harness/system.ts';
 import { ACME, importEvent } from './support.ts';
 
 async function startApi(env: Record<string, string>) {

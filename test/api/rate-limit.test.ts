@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { makeRateLimit } from '../../src/api/rate-limit.ts';
-import { parseConfig } from '../../src/shared/config.ts';
-import { AppError } from '../../src/shared/errors.ts';
-import { testEnvironment } from '../harness/system.ts';
+import { parseConfig } from '../../src/shared/platform/config/parse.ts';
+import { AppError } from '../../src/shared/platform/errors.ts';
+import { testEnvironment } from '../../testkit/system.ts';
 import { ACME, expectProblem, startApi } from './support.ts';
 
 const env = { ...testEnvironment(), ...ACME, KEYTURN_RATE_LIMIT_PER_MINUTE: '60' };

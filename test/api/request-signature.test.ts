@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import type { InjectOptions } from 'fastify';
 import { describe, expect, test } from 'vitest';
-import { type Signing, signedHeaders } from '../harness/signed.ts';
-import { testEnvironment } from '../harness/system.ts';
+import { type Signing, signedHeaders } from '../../testkit/signed.ts';
+import { testEnvironment } from '../../testkit/system.ts';
 import { ACME, type Answer, expectProblem, importEvent, startApi } from './support.ts';
 
 const api = await startApi({ ...testEnvironment(), ...ACME });

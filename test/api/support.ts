@@ -2,14 +2,14 @@ import { randomBytes } from 'node:crypto';
 import type { InjectOptions } from 'fastify';
 import { afterAll, expect } from 'vitest';
 import { makeApp } from '../../src/api/app.ts';
-import { bootstrap } from '../../src/api/bootstrap.ts';
 import type { App } from '../../src/api/context.ts';
-import { newId } from '../../src/shared/ids.ts';
-import { storeMaterial } from '../../src/shared/material.ts';
-import { makeMetrics } from '../../src/shared/metrics.ts';
-import { Secret } from '../../src/shared/secret.ts';
+import { bootstrap } from '../../src/shared/access/bootstrap.ts';
+import { storeMaterial } from '../../src/shared/keys/material.ts';
+import { newId } from '../../src/shared/platform/ids.ts';
+import { Secret } from '../../src/shared/platform/secret.ts';
+import { makeMetrics } from '../../src/shared/runtime/metrics.ts';
 import type { CredentialDoc } from '../../src/shared/store/documents.ts';
-import { startSystem, type TestSystem } from '../harness/system.ts';
+import { startSystem, type TestSystem } from '../../testkit/system.ts';
 
 export const PUBLIC_URL = 'https://keyturn.test';
 

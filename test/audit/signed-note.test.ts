@@ -7,7 +7,7 @@ import {
   rawKey,
   signNote,
   verifierKey,
-} from '../../src/shared/signed-note.ts';
+} from '../../src/shared/audit/signed-note.ts';
 
 /** From the documentation of golang.org/x/mod/sumdb/note, which C2SP signed-note describes. */
 const KNOWN = {

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { until } from '../harness/signals.ts';
+import { until } from '../../testkit/signals.ts';
 import { FAULTS, type Fault } from './faults.ts';
 import { type Dice, makeDice } from './random.ts';
 import { startTraffic } from './traffic.ts';

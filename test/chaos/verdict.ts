@@ -1,8 +1,8 @@
 /** What must hold when the storm is over, whatever happened in it. */
-import { GENESIS, hashEntry } from '../../src/shared/audit-chain.ts';
-import { openMaterial } from '../../src/shared/material.ts';
+import { GENESIS, hashEntry } from '../../src/shared/audit/chain.ts';
+import { openMaterial } from '../../src/shared/keys/material.ts';
 import type { ChainedEntry, CredentialDoc, EventDoc } from '../../src/shared/store/documents.ts';
-import { until } from '../harness/signals.ts';
+import { until } from '../../testkit/signals.ts';
 import type { Model } from './traffic.ts';
 import type { World } from './world.ts';
 

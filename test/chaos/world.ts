@@ -9,14 +9,14 @@ import { findMongod } from '../../local/mongod.ts';
 import { freePort } from '../../local/ports.ts';
 import { findRedis, type RedisServer, startRedis } from '../../local/redis.ts';
 import { type MongoServer, startMongo } from '../../local/servers.ts';
-import { systemClock } from '../../src/shared/clock.ts';
-import { parseConfig } from '../../src/shared/config.ts';
-import { makeLog } from '../../src/shared/log.ts';
-import { type OpenedDeps, openDeps } from '../../src/shared/open-deps.ts';
-import { systemRandom } from '../../src/shared/random.ts';
-import { type AuthorizationServer, startAuthorizationServer } from '../harness/authorization-server.ts';
-import { type KeyturnProcess, startProcess } from '../harness/process.ts';
-import { startTcpProxy, type TcpProxy } from '../harness/tcp-proxy.ts';
+import { systemClock } from '../../src/shared/platform/clock.ts';
+import { parseConfig } from '../../src/shared/platform/config/parse.ts';
+import { makeLog } from '../../src/shared/platform/log.ts';
+import { systemRandom } from '../../src/shared/platform/random.ts';
+import { type OpenedDeps, openDeps } from '../../src/shared/runtime/open-deps.ts';
+import { type AuthorizationServer, startAuthorizationServer } from '../../testkit/authorization-server.ts';
+import { type KeyturnProcess, startProcess } from '../../testkit/process.ts';
+import { startTcpProxy, type TcpProxy } from '../../testkit/tcp-proxy.ts';
 
 export const SERVICE = 'acme';
 

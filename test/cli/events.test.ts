@@ -1,7 +1,7 @@
 import { afterAll, expect, test } from 'vitest';
 import { runCommand } from '../../src/cli/run.ts';
 import type { EventDoc } from '../../src/shared/store/documents.ts';
-import { startSystem, testEnvironment } from '../harness/system.ts';
+import { startSystem, testEnvironment } from '../../testkit/system.ts';
 
 const system = await startSystem(testEnvironment());
 afterAll(() => system.stop());

@@ -1,11 +1,11 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { runCommand } from '../../src/cli/run.ts';
-import { parseConfig } from '../../src/shared/config.ts';
+import { parseConfig } from '../../src/shared/platform/config/parse.ts';
+import { until } from '../../testkit/signals.ts';
+import { testEnvironment } from '../../testkit/system.ts';
 import { startApi, type TestApi } from '../api/support.ts';
-import { until } from '../harness/signals.ts';
-import { testEnvironment } from '../harness/system.ts';
-import { code } from '../shared/crypto/support.ts';
-import { openAll, rotate, rotationOf, SOON, seed, versionsOf } from '../workers/keys/support.ts';
+import { openAll, rotate, rotationOf, SOON, seed, versionsOf } from '../keys/support.ts';
+import { code } from '../sealing/support.ts';
 
 const env = testEnvironment(SOON);
 let api: TestApi;

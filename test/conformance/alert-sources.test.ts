@@ -1,10 +1,10 @@
 import { inspect } from 'node:util';
 import { describe, expect, test } from 'vitest';
-import { type AlertSource, loadAlertSources } from '../../src/api/alert-source.ts';
-import { systemClock } from '../../src/shared/clock.ts';
-import { parseConfig } from '../../src/shared/config.ts';
-import { AppError } from '../../src/shared/errors.ts';
-import { systemRandom } from '../../src/shared/random.ts';
+import { type AlertSource, loadAlertSources } from '../../src/shared/incidents/alerts/sources/contract.ts';
+import { systemClock } from '../../src/shared/platform/clock.ts';
+import { parseConfig } from '../../src/shared/platform/config/parse.ts';
+import { AppError } from '../../src/shared/platform/errors.ts';
+import { systemRandom } from '../../src/shared/platform/random.ts';
 
 const CANARY = 'canary-2d9e41';
 

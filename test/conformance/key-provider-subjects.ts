@@ -1,19 +1,19 @@
 import { CreateAliasCommand, CreateKeyCommand, KMSClient, UpdateAliasCommand } from '@aws-sdk/client-kms';
 import { inject } from 'vitest';
-import { systemClock } from '../../src/shared/clock.ts';
-import type { Config } from '../../src/shared/config.ts';
-import type { KeyProvider } from '../../src/shared/crypto/contract.ts';
-import { plugin as awsKms } from '../../src/shared/crypto/key-providers/aws-kms.ts';
-import { plugin as local } from '../../src/shared/crypto/key-providers/local.ts';
-import { plugin as vault } from '../../src/shared/crypto/key-providers/vault.ts';
-import { systemRandom } from '../../src/shared/random.ts';
-import { Secret } from '../../src/shared/secret.ts';
-import '../kms/context.ts';
-import '../kms/credentials.ts';
-import { startKmsStandIn } from '../kms/stand-in.ts';
-import '../vault/context.ts';
-import { admin } from '../vault/raw-call.ts';
-import { startVaultStandIn } from '../vault/stand-in.ts';
+import { systemClock } from '../../src/shared/platform/clock.ts';
+import type { Config } from '../../src/shared/platform/config/parse.ts';
+import { systemRandom } from '../../src/shared/platform/random.ts';
+import { Secret } from '../../src/shared/platform/secret.ts';
+import type { KeyProvider } from '../../src/shared/sealing/contract.ts';
+import { plugin as awsKms } from '../../src/shared/sealing/key-providers/plugins/aws-kms.ts';
+import { plugin as local } from '../../src/shared/sealing/key-providers/plugins/local.ts';
+import { plugin as vault } from '../../src/shared/sealing/key-providers/plugins/vault.ts';
+import '../sealing/kms/context.ts';
+import '../sealing/kms/credentials.ts';
+import { startKmsStandIn } from '../sealing/kms/stand-in.ts';
+import '../sealing/vault/context.ts';
+import { admin } from '../sealing/vault/raw-call.ts';
+import { startVaultStandIn } from '../sealing/vault/stand-in.ts';
 
 /** A key provider with a root key of its own that exists for one test file only. */
 export type Subject = {

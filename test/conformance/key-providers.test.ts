@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { DataKeyDoc, WrapContext, WrappedKey } from '../../src/shared/crypto/contract.ts';
-import { assertKeysAvailable, keyProviderNames } from '../../src/shared/crypto/key-providers.ts';
-import { systemRandom } from '../../src/shared/random.ts';
-import { testDatabase } from '../harness/servers.ts';
-import { code, testVault } from '../shared/crypto/support.ts';
+import { systemRandom } from '../../src/shared/platform/random.ts';
+import type { DataKeyDoc, WrapContext, WrappedKey } from '../../src/shared/sealing/contract.ts';
+import { assertKeysAvailable, keyProviderNames } from '../../src/shared/sealing/key-providers/load.ts';
+import { testDatabase } from '../../testkit/servers.ts';
+import { code, testVault } from '../sealing/support.ts';
 import { SUBJECTS, type Subject } from './key-provider-subjects.ts';
 
 const context: WrapContext = { tenantId: 'ten_a', purpose: 'seal', version: 1 };

@@ -1,10 +1,10 @@
 import { inspect } from 'node:util';
 import { describe, expect, test } from 'vitest';
-import { AppError } from '../../src/shared/errors.ts';
+import { AppError } from '../../src/shared/platform/errors.ts';
+import { Secret } from '../../src/shared/platform/secret.ts';
 import { providerTypes } from '../../src/shared/providers/catalogue.ts';
 import type { Provider, ProviderPlugin } from '../../src/shared/providers/contract.ts';
-import { Secret } from '../../src/shared/secret.ts';
-import { call, deps, type StubAnswer, settingsOf, startStub } from '../shared/providers/support.ts';
+import { call, deps, type StubAnswer, settingsOf, startStub } from '../providers/support.ts';
 
 /** What must never be seen in an error: secrets that we send, and whatever a provider sends back. */
 const CANARY = 'canary-1f6e0a';

@@ -1,11 +1,16 @@
 import { inspect } from 'node:util';
 import { afterAll, describe, expect, test } from 'vitest';
-import { systemClock } from '../../src/shared/clock.ts';
-import { AppError } from '../../src/shared/errors.ts';
-import { systemRandom } from '../../src/shared/random.ts';
-import { Secret } from '../../src/shared/secret.ts';
-import { type HeldSecret, loadRotators, type RotationCall, type Rotator } from '../../src/workers/rotator.ts';
-import { type Imported, ROTATOR_SUBJECTS, type RotatorSubject } from '../harness/rotator-subjects.ts';
+import {
+  type HeldSecret,
+  loadRotators,
+  type RotationCall,
+  type Rotator,
+} from '../../src/shared/credentials/rotation/rotators/contract.ts';
+import { systemClock } from '../../src/shared/platform/clock.ts';
+import { AppError } from '../../src/shared/platform/errors.ts';
+import { systemRandom } from '../../src/shared/platform/random.ts';
+import { Secret } from '../../src/shared/platform/secret.ts';
+import { type Imported, ROTATOR_SUBJECTS, type RotatorSubject } from '../../testkit/rotator-subjects.ts';
 
 const TIMEOUT_MS = 500;
 const rotators = await loadRotators();

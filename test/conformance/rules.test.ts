@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { loadRules, type Signal } from '../../src/workers/rule.ts';
+import { loadRules, type Signal } from '../../src/shared/incidents/rules/contract.ts';
 
 const CANARY = 'canary-7c30de';
 

@@ -2,18 +2,18 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inject } from 'vitest';
-import { systemClock } from '../../src/shared/clock.ts';
-import type { Config } from '../../src/shared/config.ts';
-import type { SecretStore } from '../../src/shared/crypto/contract.ts';
-import { systemRandom } from '../../src/shared/random.ts';
-import { Secret } from '../../src/shared/secret.ts';
-import { plugin as file } from '../../src/shared/store/secret-stores/file.ts';
-import { plugin as mongodb } from '../../src/shared/store/secret-stores/mongodb.ts';
-import { plugin as vault } from '../../src/shared/store/secret-stores/vault.ts';
-import { until } from '../harness/signals.ts';
-import '../vault/context.ts';
-import { admin } from '../vault/raw-call.ts';
-import { startVaultStandIn } from '../vault/stand-in.ts';
+import { systemClock } from '../../src/shared/platform/clock.ts';
+import type { Config } from '../../src/shared/platform/config/parse.ts';
+import { systemRandom } from '../../src/shared/platform/random.ts';
+import { Secret } from '../../src/shared/platform/secret.ts';
+import type { SecretStore } from '../../src/shared/sealing/contract.ts';
+import { plugin as file } from '../../src/shared/sealing/secret-stores/plugins/file.ts';
+import { plugin as mongodb } from '../../src/shared/sealing/secret-stores/plugins/mongodb.ts';
+import { plugin as vault } from '../../src/shared/sealing/secret-stores/plugins/vault.ts';
+import { until } from '../../testkit/signals.ts';
+import '../sealing/vault/context.ts';
+import { admin } from '../sealing/vault/raw-call.ts';
+import { startVaultStandIn } from '../sealing/vault/stand-in.ts';
 
 /** A secret store that exists for one test file only. */
 export type StoreSubject = {

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { SealContext, SealedValue, SecretStore, StoredSecret, Vault } from '../../src/shared/crypto/contract.ts';
-import { AppError } from '../../src/shared/errors.ts';
-import { systemRandom } from '../../src/shared/random.ts';
-import { secretStoreNames } from '../../src/shared/store/secret-stores.ts';
-import { testDatabase } from '../harness/servers.ts';
-import { code, testVault } from '../shared/crypto/support.ts';
+import { AppError } from '../../src/shared/platform/errors.ts';
+import { systemRandom } from '../../src/shared/platform/random.ts';
+import type { SealContext, SealedValue, SecretStore, StoredSecret, Vault } from '../../src/shared/sealing/contract.ts';
+import { secretStoreNames } from '../../src/shared/sealing/secret-stores/open.ts';
+import { testDatabase } from '../../testkit/servers.ts';
+import { code, testVault } from '../sealing/support.ts';
 import { STORE_SUBJECTS, type StoreSubject } from './secret-store-subjects.ts';
 
 /** A ref that no value has. */

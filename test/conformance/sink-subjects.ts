@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { Queue } from 'bullmq';
 import { decodeJwt } from 'jose';
-import { outboxPrefix } from '../../src/shared/sinks/bullmq.ts';
-import { startReceiver } from '../harness/receiver.ts';
+import { outboxPrefix } from '../../src/shared/delivery/sinks/plugins/bullmq.ts';
+import { startReceiver } from '../../testkit/receiver.ts';
 
 /** A consumer for the conformance suite of sinks: a new sink adds a row here. */
 export type SinkSubject = {

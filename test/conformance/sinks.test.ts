@@ -1,8 +1,5 @@
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { makeEntry } from '../../src/shared/audit.ts';
-import { parseConfig } from '../../src/shared/config.ts';
-import { Secret } from '../../src/shared/secret.ts';
 import {
   loadSink,
   type Message,
@@ -11,9 +8,12 @@ import {
   type SinkPlugin,
   sinkNames,
   type Target,
-} from '../../src/shared/sink.ts';
-import { newWebhookSecret } from '../../src/shared/standard-webhooks.ts';
-import { startSystem, type TestSystem, testEnvironment } from '../harness/system.ts';
+} from '../../src/shared/delivery/sinks/contract.ts';
+import { parseConfig } from '../../src/shared/platform/config/parse.ts';
+import { Secret } from '../../src/shared/platform/secret.ts';
+import { newWebhookSecret } from '../../src/shared/platform/standard-webhooks.ts';
+import { makeEntry } from '../../src/shared/store/entry.ts';
+import { startSystem, type TestSystem, testEnvironment } from '../../testkit/system.ts';
 import { SINK_SUBJECTS, type SinkSubject } from './sink-subjects.ts';
 
 const TIMEOUT_MS = 700;

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { openBrowser } from '../../local/browser.ts';
-import type { AuthorizationServer } from '../harness/authorization-server.ts';
-import { testEnvironment } from '../harness/system.ts';
+import type { AuthorizationServer } from '../../testkit/authorization-server.ts';
+import { testEnvironment } from '../../testkit/system.ts';
 import { codeFor } from './load.ts';
 import {
   type Answer,

@@ -1,6 +1,12 @@
 import { beforeAll, describe, expect, test } from 'vitest';
-import { goodReply, REPLIES, type StubProvider, type StubReply, startStubProvider } from '../harness/stub-provider.ts';
-import { testEnvironment } from '../harness/system.ts';
+import {
+  goodReply,
+  REPLIES,
+  type StubProvider,
+  type StubReply,
+  startStubProvider,
+} from '../../testkit/stub-provider.ts';
+import { testEnvironment } from '../../testkit/system.ts';
 import { acceptedId, type Keyturn, makeKeyturn, openWork, outcomeOf, stubAt } from './support.ts';
 
 const env = testEnvironment();

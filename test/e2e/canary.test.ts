@@ -6,11 +6,11 @@ import { Redis } from 'ioredis';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { openBrowser } from '../../local/browser.ts';
 import { type Servers, startServers } from '../../local/servers.ts';
-import { genericAlert } from '../harness/alerts.ts';
-import { type Receiver, startReceiver } from '../harness/receiver.ts';
-import { until } from '../harness/signals.ts';
-import { type StubProvider, startStubProvider } from '../harness/stub-provider.ts';
-import { testEnvironment } from '../harness/system.ts';
+import { genericAlert } from '../../testkit/alerts.ts';
+import { type Receiver, startReceiver } from '../../testkit/receiver.ts';
+import { until } from '../../testkit/signals.ts';
+import { type StubProvider, startStubProvider } from '../../testkit/stub-provider.ts';
+import { testEnvironment } from '../../testkit/system.ts';
 import {
   type Canaries,
   findCanaries,

@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, test } from 'vitest';
-import type { AuthorizationServer } from '../harness/authorization-server.ts';
-import type { KeyturnProcess } from '../harness/process.ts';
-import { until } from '../harness/signals.ts';
-import { testEnvironment } from '../harness/system.ts';
+import type { AuthorizationServer } from '../../testkit/authorization-server.ts';
+import type { KeyturnProcess } from '../../testkit/process.ts';
+import { until } from '../../testkit/signals.ts';
+import { testEnvironment } from '../../testkit/system.ts';
 import { KEEP_ALIVE } from './settings.ts';
 import {
   type Answer,

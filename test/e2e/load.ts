@@ -1,7 +1,7 @@
 /** Apps that go on asking, whatever happens to the system. */
 import { createHash, randomBytes } from 'node:crypto';
-import type { AuthorizationServer } from '../harness/authorization-server.ts';
-import { until } from '../harness/signals.ts';
+import type { AuthorizationServer } from '../../testkit/authorization-server.ts';
+import { until } from '../../testkit/signals.ts';
 import type { Answer, Keyturn } from './support.ts';
 
 export type Load = {

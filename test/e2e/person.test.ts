@@ -1,8 +1,8 @@
 import type { BrowserContext, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { type AuthorizationServer, startAuthorizationServer } from '../harness/authorization-server.ts';
-import { openChromium } from '../harness/chromium.ts';
-import { testEnvironment } from '../harness/system.ts';
+import { type AuthorizationServer, startAuthorizationServer } from '../../testkit/authorization-server.ts';
+import { openChromium } from '../../testkit/chromium.ts';
+import { testEnvironment } from '../../testkit/system.ts';
 import { acmeOn, authorize, type Keyturn, makeKeyturn, portForApi } from './support.ts';
 
 const env = testEnvironment();

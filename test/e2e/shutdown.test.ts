@@ -1,9 +1,9 @@
 import { readdirSync } from 'node:fs';
 import { beforeAll, expect, test } from 'vitest';
-import type { AuthorizationServer } from '../harness/authorization-server.ts';
-import { until } from '../harness/signals.ts';
-import { testEnvironment } from '../harness/system.ts';
-import { startTcpProxy, type TcpProxy } from '../harness/tcp-proxy.ts';
+import type { AuthorizationServer } from '../../testkit/authorization-server.ts';
+import { until } from '../../testkit/signals.ts';
+import { testEnvironment } from '../../testkit/system.ts';
+import { startTcpProxy, type TcpProxy } from '../../testkit/tcp-proxy.ts';
 import { codeFor } from './load.ts';
 import { acmeOn, connect, type Keyturn, makeKeyturn, portForApi, repeat, startServerFor } from './support.ts';
 

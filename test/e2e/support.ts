@@ -5,10 +5,10 @@ import { afterAll, expect } from 'vitest';
 import { type Browser, openBrowser } from '../../local/browser.ts';
 import { freePort } from '../../local/ports.ts';
 import type { CredentialDoc, EventDoc } from '../../src/shared/store/documents.ts';
-import { type AuthorizationServer, startAuthorizationServer } from '../harness/authorization-server.ts';
-import { type KeyturnProcess, startProcess } from '../harness/process.ts';
-import { until } from '../harness/signals.ts';
-import { providerEnvironment } from '../harness/system.ts';
+import { type AuthorizationServer, startAuthorizationServer } from '../../testkit/authorization-server.ts';
+import { type KeyturnProcess, startProcess } from '../../testkit/process.ts';
+import { until } from '../../testkit/signals.ts';
+import { providerEnvironment } from '../../testkit/system.ts';
 
 export type Environment = Record<string, string>;
 

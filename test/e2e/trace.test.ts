@@ -1,7 +1,7 @@
 import { beforeAll, expect, test } from 'vitest';
-import type { AuthorizationServer } from '../harness/authorization-server.ts';
-import { until } from '../harness/signals.ts';
-import { testEnvironment } from '../harness/system.ts';
+import type { AuthorizationServer } from '../../testkit/authorization-server.ts';
+import { until } from '../../testkit/signals.ts';
+import { testEnvironment } from '../../testkit/system.ts';
 import { type OtlpCollector, type Span, startOtlpCollector } from './otlp-collector.ts';
 import { acmeOn, connect, type Keyturn, makeKeyturn, portForApi, startServerFor } from './support.ts';
 

@@ -5,10 +5,10 @@ import { Redis } from 'ioredis';
 import { beforeAll, expect, test } from 'vitest';
 import { type Servers, startServers } from '../../local/servers.ts';
 import type { CredentialDoc } from '../../src/shared/store/documents.ts';
-import type { AuthorizationServer } from '../harness/authorization-server.ts';
-import type { KeyturnProcess } from '../harness/process.ts';
-import { until } from '../harness/signals.ts';
-import { testEnvironment } from '../harness/system.ts';
+import type { AuthorizationServer } from '../../testkit/authorization-server.ts';
+import type { KeyturnProcess } from '../../testkit/process.ts';
+import { until } from '../../testkit/signals.ts';
+import { testEnvironment } from '../../testkit/system.ts';
 import { type Load, startLoad } from './load.ts';
 import {
   acmeOn,

@@ -2,10 +2,10 @@ import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import { afterAll, expect, test } from 'vitest';
 import { startChild } from '../../local/children.ts';
-import { testDatabase, testQueuePrefix } from '../harness/servers.ts';
-import { until } from '../harness/signals.ts';
-import { REPLIES, startStubProvider } from '../harness/stub-provider.ts';
-import { startTcpProxy } from '../harness/tcp-proxy.ts';
+import { testDatabase, testQueuePrefix } from '../../testkit/servers.ts';
+import { until } from '../../testkit/signals.ts';
+import { REPLIES, startStubProvider } from '../../testkit/stub-provider.ts';
+import { startTcpProxy } from '../../testkit/tcp-proxy.ts';
 
 const database = testDatabase();
 

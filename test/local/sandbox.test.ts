@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { openBrowser } from '../../local/browser.ts';
-import { type AuthorizationServer, startAuthorizationServer } from '../harness/authorization-server.ts';
-import { testAuthorizationServer } from '../harness/servers.ts';
+import { type AuthorizationServer, startAuthorizationServer } from '../../testkit/authorization-server.ts';
+import { testAuthorizationServer } from '../../testkit/servers.ts';
 
 const server = await testAuthorizationServer();
 

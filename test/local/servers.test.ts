@@ -8,7 +8,7 @@ import { afterAll, expect, test } from 'vitest';
 import { findMongod } from '../../local/mongod.ts';
 import { findRedis, startRedis } from '../../local/redis.ts';
 import { startMongo } from '../../local/servers.ts';
-import { until } from '../harness/signals.ts';
+import { until } from '../../testkit/signals.ts';
 
 const dir = await mkdtemp(join(tmpdir(), 'keyturn-servers-'));
 const quiet = () => {};

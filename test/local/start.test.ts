@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, expect, test } from 'vitest';
 import { openBrowser } from '../../local/browser.ts';
-import { startProcess } from '../harness/process.ts';
-import { until } from '../harness/signals.ts';
+import { startProcess } from '../../testkit/process.ts';
+import { until } from '../../testkit/signals.ts';
 
 const run = promisify(execFile);
 const dir = await mkdtemp(join(tmpdir(), 'keyturn-start-'));

@@ -2,10 +2,10 @@ import { randomBytes } from 'node:crypto';
 import { Redis } from 'ioredis';
 import { afterAll, describe, expect, test } from 'vitest';
 import { seedCredentials } from '../../bench/seed.ts';
-import { acceptEvents, type Sender } from '../../src/shared/intake.ts';
-import { until } from '../harness/signals.ts';
-import { startStubProvider } from '../harness/stub-provider.ts';
-import { startSystem, testEnvironment } from '../harness/system.ts';
+import { acceptEvents, type Sender } from '../../src/shared/events/accept.ts';
+import { until } from '../../testkit/signals.ts';
+import { startStubProvider } from '../../testkit/stub-provider.ts';
+import { startSystem, testEnvironment } from '../../testkit/system.ts';
 
 const PARTITIONS = 4;
 const BACKLOG = 10_000;

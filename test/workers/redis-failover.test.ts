@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { findRedis, type RedisServer, startRedis } from '../../local/redis.ts';
-import { acceptEvents, type Sender } from '../../src/shared/intake.ts';
-import { startSystem, type TestSystem, testEnvironment } from '../harness/system.ts';
+import { acceptEvents, type Sender } from '../../src/shared/events/accept.ts';
+import { startSystem, type TestSystem, testEnvironment } from '../../testkit/system.ts';
 
 const SENDER: Sender = {
   principal: { _id: 'prn_test', tenantId: 'ten_a', permissions: ['*:*'] },

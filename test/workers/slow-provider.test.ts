@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { seedCredentials } from '../../bench/seed.ts';
-import { until } from '../harness/signals.ts';
-import { type StubProvider, startStubProvider } from '../harness/stub-provider.ts';
-import { startSystem, type TestSystem, testEnvironment } from '../harness/system.ts';
+import { until } from '../../testkit/signals.ts';
+import { type StubProvider, startStubProvider } from '../../testkit/stub-provider.ts';
+import { startSystem, type TestSystem, testEnvironment } from '../../testkit/system.ts';
 
 const env = testEnvironment();
 let hung: StubProvider;

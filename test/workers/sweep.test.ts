@@ -1,7 +1,7 @@
 import { afterAll, expect, test } from 'vitest';
 import { seedIdle } from '../../bench/parties.ts';
 import { sweep } from '../../src/workers/sweep.ts';
-import { startSystem, testEnvironment } from '../harness/system.ts';
+import { startSystem, testEnvironment } from '../../testkit/system.ts';
 
 const IDLE = 3_000;
 

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
-import { verifierKeysOf } from '../../shared/audit-export.ts';
-import { type Finding, type VerifyReport, verifyLog } from '../../shared/audit-verify.ts';
-import { verifyTenant } from '../../shared/audit-verify-live.ts';
-import { AppError } from '../../shared/errors.ts';
+import { verifierKeysOf } from '../../shared/audit/export.ts';
+import { type Finding, type VerifyReport, verifyLog } from '../../shared/audit/verify.ts';
+import { verifyTenant } from '../../shared/audit/verify-live.ts';
+import { AppError } from '../../shared/platform/errors.ts';
 import type { Call, Command, ExitCode } from '../command.ts';
 import { checkNotes, type KeptNote, readNotes } from '../evidence.ts';
 import { openExport } from '../export-file.ts';

@@ -1,4 +1,4 @@
-import { discardParked } from '../../shared/parked.ts';
+import { discardParked } from '../../shared/events/parked.ts';
 import type { Command } from '../command.ts';
 import { DECISION_OPTIONS, decideOn } from '../parked.ts';
 

@@ -1,6 +1,6 @@
-import { AppError } from '../../shared/errors.ts';
-import { ownerOf, tenantsWithKeys } from '../../shared/key-rotations.ts';
-import { assertHeldByAll } from '../../shared/processes.ts';
+import { ownerOf, tenantsWithKeys } from '../../shared/keys/rotation/requests.ts';
+import { AppError } from '../../shared/platform/errors.ts';
+import { assertHeldByAll } from '../../shared/runtime/processes.ts';
 import type { Command } from '../command.ts';
 import { rotateAll, WAIT_HELP, WAIT_OPTIONS } from '../rotations.ts';
 import { type StoreDeps, withStore } from '../store.ts';

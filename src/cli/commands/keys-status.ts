@@ -1,6 +1,6 @@
-import type { DataKeyDoc } from '../../shared/crypto/contract.ts';
-import { countRemaining } from '../../shared/key-rotations.ts';
-import { liveProcesses } from '../../shared/processes.ts';
+import { countRemaining } from '../../shared/keys/rotation/requests.ts';
+import { liveProcesses } from '../../shared/runtime/processes.ts';
+import type { DataKeyDoc } from '../../shared/sealing/contract.ts';
 import type { KeyRotationDoc } from '../../shared/store/key-documents.ts';
 import type { Call, Command, ExitCode } from '../command.ts';
 import { lineOf } from '../rotations.ts';

@@ -1,6 +1,6 @@
-import { AppError } from '../../shared/errors.ts';
-import { writersElsewhere } from '../../shared/processes.ts';
-import { secretStoreNames } from '../../shared/store/secret-stores.ts';
+import { AppError } from '../../shared/platform/errors.ts';
+import { writersElsewhere } from '../../shared/runtime/processes.ts';
+import { secretStoreNames } from '../../shared/sealing/secret-stores/open.ts';
 import type { Command } from '../command.ts';
 import { rotateAll, WAIT_HELP, WAIT_OPTIONS } from '../rotations.ts';
 import { withStore } from '../store.ts';

@@ -1,5 +1,5 @@
-import { AppError } from '../../shared/errors.ts';
-import { rotateSigningKey } from '../../shared/signing-keys.ts';
+import { rotateSigningKey } from '../../shared/keys/signing-keys.ts';
+import { AppError } from '../../shared/platform/errors.ts';
 import type { Command } from '../command.ts';
 import { withStore } from '../store.ts';
 

@@ -1,5 +1,5 @@
-import { AppError } from '../../shared/errors.ts';
-import { findTenant, shredTenant, tryToOpenAll } from '../../shared/shred.ts';
+import { findTenant, shredTenant, tryToOpenAll } from '../../shared/keys/shred.ts';
+import { AppError } from '../../shared/platform/errors.ts';
 import type { Command } from '../command.ts';
 import { withStore } from '../store.ts';
 

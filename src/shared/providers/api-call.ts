@@ -1,5 +1,5 @@
-import { AppError } from '../errors.ts';
-import type { Secret } from '../secret.ts';
+import { AppError } from '../platform/errors.ts';
+import type { Secret } from '../platform/secret.ts';
 import { abortError } from './bounded.ts';
 import type { CallOptions, ProviderDeps } from './contract.ts';
 import { type FailureContext, noReply, systemErrorCode } from './errors.ts';

@@ -1,4 +1,4 @@
-import { AppError } from '../errors.ts';
+import { AppError } from '../platform/errors.ts';
 
 /**
  * The work's outcome, or an error as soon as `signal` aborts: `provider_unavailable` when a time-out did it, else

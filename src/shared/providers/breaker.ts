@@ -1,5 +1,5 @@
-import { AppError } from '../errors.ts';
-import type { Random } from '../random.ts';
+import { AppError } from '../platform/errors.ts';
+import type { Random } from '../platform/random.ts';
 
 /** Numbers that an operator may turn. Times in milliseconds. */
 export type BreakerSettings = {

@@ -1,5 +1,5 @@
-import { AppError } from '../errors.ts';
-import { loadPlugin, pluginNames } from '../plugins.ts';
+import { AppError } from '../platform/errors.ts';
+import { loadPlugin, pluginNames } from '../platform/plugins.ts';
 import type { BreakerDeps } from './breaker.ts';
 import type { Provider, ProviderDeps, ProviderPlugin, ProviderSettings } from './contract.ts';
 import { guardProvider } from './guard.ts';

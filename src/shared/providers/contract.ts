@@ -1,4 +1,4 @@
-import type { Secret } from '../secret.ts';
+import type { Secret } from '../platform/secret.ts';
 
 /**
  * What a provider hands over: the plain content of one generation of a credential. It exists in memory only;

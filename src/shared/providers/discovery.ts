@@ -1,5 +1,5 @@
 import * as oauth from 'oauth4webapi';
-import { AppError } from '../errors.ts';
+import { AppError } from '../platform/errors.ts';
 import type { ProviderDeps } from './contract.ts';
 import { type FailureContext, noReply, replyFailure, systemErrorCode } from './errors.ts';
 import { isSecureUrl, settingName } from './settings.ts';

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { AppError, type AppErrorOptions, type ErrorCode } from '../errors.ts';
+import { AppError, type AppErrorOptions, type ErrorCode } from '../platform/errors.ts';
 import { settingName } from './settings.ts';
 
 /** What was being done: the same word of a provider ends a grant on a refresh, and only a code on an exchange. */

@@ -1,4 +1,4 @@
-import { AppError } from '../errors.ts';
+import { AppError } from '../platform/errors.ts';
 import { type BreakerDeps, type BreakerSettings, makeBreaker } from './breaker.ts';
 import type { Provider } from './contract.ts';
 

@@ -1,6 +1,6 @@
 import { AuthorizationCode, ClientCredentials, type ModuleOptions } from 'simple-oauth2';
-import { AppError } from '../errors.ts';
-import type { Secret } from '../secret.ts';
+import { AppError } from '../platform/errors.ts';
+import type { Secret } from '../platform/secret.ts';
 import { untilAborted } from './bounded.ts';
 import type { AuthorizationRequest, CallOptions, CodeExchange, ProviderDeps, TokenReply } from './contract.ts';
 import { type FailureContext, ignoreEnded, noReply, type Operation, replyFailure, systemErrorCode } from './errors.ts';

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { AppError } from '../errors.ts';
-import type { Secret } from '../secret.ts';
+import { AppError } from '../platform/errors.ts';
+import type { Secret } from '../platform/secret.ts';
 import { type ApiCaller, type ApiReply, makeApiCaller } from './api-call.ts';
 import type { CallOptions, Provider, ProviderDeps, SecretMaterial, Verdict } from './contract.ts';
 import { type FailureContext, ignoreEnded, type Operation, replyFailure } from './errors.ts';

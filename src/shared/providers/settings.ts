@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { AppError } from '../errors.ts';
+import { AppError } from '../platform/errors.ts';
 import type { ProviderSettings } from './contract.ts';
 
 /** The client as registered at the provider. Without a secret it is a public client (RFC 6749 §2.1). */

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { Secret } from '../secret.ts';
+import { Secret } from '../platform/secret.ts';
 import type { TokenReply } from './contract.ts';
 import { type FailureContext, noReply, replyFailure } from './errors.ts';
 import type { OAuthQuirks } from './quirks.ts';

@@ -11,8 +11,8 @@ import {
   MongoError,
   MongoServerError,
 } from 'mongodb';
-import { AppError } from '../errors.ts';
-import { makeBatcher } from './batcher.ts';
+import { makeBatcher } from '../platform/concurrency/batcher.ts';
+import { AppError } from '../platform/errors.ts';
 import type { CollectionName, Database, Documents } from './database.ts';
 import type { Entry } from './documents.ts';
 

@@ -1,6 +1,6 @@
 import { type Collection, type Db, type IndexDescription, MongoClient, type MongoClientOptions } from 'mongodb';
-import type { DataKeyDoc } from '../crypto/contract.ts';
-import { AppError } from '../errors.ts';
+import { AppError } from '../platform/errors.ts';
+import type { DataKeyDoc } from '../sealing/contract.ts';
 import type {
   AuthorizationDoc,
   ChainedEntry,

@@ -1,7 +1,8 @@
 /** What lies in MongoDB, one type per collection. Every document carries `tenantId`, every query filters on it. */
-import type { StoredSecret } from '../crypto/contract.ts';
-import type { ErrorCode } from '../errors.ts';
-import type { CredentialState } from '../lifecycle.ts';
+
+import type { CredentialState } from '../credentials/lifecycle.ts';
+import type { ErrorCode } from '../platform/errors.ts';
+import type { StoredSecret } from '../sealing/contract.ts';
 
 /**
  * The right of one worker to act on one object. `until` is set and compared by the server's clock (`$$NOW`), so that

@@ -1,5 +1,5 @@
 /** What lies in MongoDB about compromise: who may send alerts, and the cases that came of them. */
-import type { StoredSecret } from '../crypto/contract.ts';
+import type { StoredSecret } from '../sealing/contract.ts';
 
 /** A party that may send alerts to a tenant, with the secret that its deliveries are signed with. */
 export type AlertSourceDoc = {

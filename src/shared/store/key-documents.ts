@@ -1,5 +1,5 @@
 /** What lies in MongoDB about the care of keys: rotations under way, and which process holds which key. */
-import type { ErrorCode } from '../errors.ts';
+import type { ErrorCode } from '../platform/errors.ts';
 import type { Entry, Leased } from './documents.ts';
 
 /**

@@ -1,5 +1,5 @@
 /** Every place where a sealed value lies. What is not in this table is forgotten by key rotations: the compiler refuses gaps. */
-import type { SealContext, StoredSecret } from '../crypto/contract.ts';
+import type { SealContext, StoredSecret } from '../sealing/contract.ts';
 import type { CollectionName, Documents } from './database.ts';
 
 /** Paths in a document, as MongoDB names them, that lead to a `StoredSecret`. */

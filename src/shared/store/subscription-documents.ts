@@ -1,5 +1,5 @@
 /** What lies in MongoDB about who is told, and about the signed heads of the log. */
-import type { StoredSecret } from '../crypto/contract.ts';
+import type { StoredSecret } from '../sealing/contract.ts';
 import type { Entry, Leased } from './documents.ts';
 
 /** Which entries a subscription is about. An empty list filters nothing out. */

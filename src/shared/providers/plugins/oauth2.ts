@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { AppError } from '../../errors.ts';
+import { AppError } from '../../platform/errors.ts';
 import { untilAborted } from '../bounded.ts';
 import type { ProviderDeps, ProviderPlugin, ProviderSettings } from '../contract.ts';
 import { discoverIssuer, type IssuerMetadata } from '../discovery.ts';

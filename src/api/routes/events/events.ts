@@ -1,0 +1,122 @@
+import type { FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import { may, requirePermission } from '../../../shared/access/permissions.ts';
+import { acceptFromOutside, type Sender } from '../../../shared/events/accept.ts';
+import {
+  batchSchema,
+  eventSchema,
+  incomingEventSchema,
+  receiptsSchema,
+  viewEvent,
+  viewReceipt,
+} from '../../../shared/events/view.ts';
+import { AppError } from '../../../shared/platform/errors.ts';
+import { currentTraceparent } from '../../../shared/platform/traceparent.ts';
+import { toStoreError } from '../../../shared/store/commit.ts';
+import type { EventDoc } from '../../../shared/store/documents.ts';
+import { makeBackpressure } from '../../backpressure.ts';
+import { BATCH_TYPE, fromBinary, isBinary, MAX_BATCH, STRUCTURED_TYPE } from '../../cloud-events.ts';
+import { type Api, type App, callerOf, originOf } from '../../context.ts';
+import { refusals } from '../../problem.ts';
+
+const MAX_BODY_BYTES = 8 * 1024 * 1024;
+
+/** Who sends, from where, as part of which trace. */
+export function senderOf(request: FastifyRequest): Sender {
+  return { principal: callerOf(request), origin: originOf(request), traceparent: currentTraceparent() };
+}
+
+/** `POST /v1/events`, `GET /v1/events/{id}`. */
+export function eventRoutes(app: App, api: Api): void {
+  sendRoute(app, api);
+  progressRoute(app, api);
+}
+
+const tags = ['events'];
+
+function sendRoute(app: App, api: Api): void {
+  const backpressure = makeBackpressure(api.deps);
+  app.post(
+    '/v1/events',
+    {
+      onRequest: backpressure.admit,
+      bodyLimit: MAX_BODY_BYTES,
+      config: {
+        // Each event of a batch is judged on its own, by these same schemas, in intake.
+        documentedBody: {
+          [STRUCTURED_TYPE]: incomingEventSchema,
+          [BATCH_TYPE]: batchSchema,
+          'application/json': z.unknown().meta({ description: 'Binary mode: data; the attributes are ce-* headers' }),
+        },
+      },
+      schema: {
+        tags,
+        summary: 'Takes one CloudEvent or a batch of up to 1000',
+        description: 'Durable once answered. The same source and id again is a `duplicate`.',
+        response: { 202: receiptsSchema, ...refusals },
+      },
+    },
+    async (request, reply) => {
+      const { events, single } = eventsOf(request);
+      const receipts = await acceptFromOutside(api.deps, senderOf(request), events);
+      for (const { status } of receipts) api.metrics.events.inc({ status });
+      const fresh = receipts.filter(({ status }) => status === 'accepted').length;
+      backpressure.accepted(callerOf(request).tenantId, fresh);
+      const first = receipts[0];
+      if (single && first?.status === 'rejected')
+        throw new AppError(first.problem.code, { detail: first.problem.detail });
+      reply.code(202);
+      return { results: receipts.map(viewReceipt) };
+    },
+  );
+}
+
+function progressRoute(app: App, api: Api): void {
+  app.get(
+    '/v1/events/:id',
+    {
+      schema: {
+        tags,
+        summary: 'The progress of an event',
+        params: z.object({ id: z.string().max(100) }),
+        response: { 200: eventSchema, ...refusals },
+      },
+    },
+    async (request) => {
+      const principal = callerOf(request);
+      const doc = await readEvent(api, principal.tenantId, request.params.id);
+      if (doc.principalId !== principal._id && !may(principal, '*', 'read')) {
+        requirePermission(principal, await serviceOf(api, doc), 'read');
+      }
+      return viewEvent(doc);
+    },
+  );
+}
+
+function eventsOf(request: FastifyRequest): { events: unknown[]; single: boolean } {
+  if (isBinary(request)) return { events: [fromBinary(request)], single: true };
+  const { body } = request;
+  if (!request.headers['content-type']?.toLowerCase().startsWith(BATCH_TYPE)) return { events: [body], single: true };
+  if (!Array.isArray(body) || body.length > MAX_BATCH) {
+    throw new AppError('invalid_event', { detail: `A batch is a JSON array of at most ${MAX_BATCH} events.` });
+  }
+  return { events: body, single: false };
+}
+
+async function readEvent({ deps }: Api, tenantId: string, id: string): Promise<EventDoc> {
+  try {
+    const doc = await deps.database.collection('events').findOne({ _id: id, tenantId });
+    if (!doc) throw new AppError('not_found');
+    return doc;
+  } catch (error) {
+    throw toStoreError(error);
+  }
+}
+
+async function serviceOf({ deps }: Api, { tenantId, data, credentialId }: EventDoc): Promise<string> {
+  if (typeof data.service === 'string') return data.service;
+  const credentials = deps.database.collection('credentials');
+  const doc =
+    credentialId && (await credentials.findOne({ _id: credentialId, tenantId }, { projection: { service: 1 } }));
+  return doc ? doc.service : '*';
+}

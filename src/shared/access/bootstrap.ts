@@ -1,0 +1,59 @@
+import { AppError } from '../platform/errors.ts';
+import type { Deps } from '../runtime/deps.ts';
+import type { Change } from '../store/commit.ts';
+import { makeEntry } from '../store/entry.ts';
+import { API_KEY, makePrincipal } from './api-keys.ts';
+
+/** The tenant that the first start makes. Its id is fixed, so two processes that start at once make one. */
+export const FIRST_TENANT_ID = `ten_${'0'.repeat(32)}`;
+
+type BootstrapDeps = Pick<Deps, 'config' | 'clock' | 'random' | 'database' | 'commit'>;
+
+/**
+ * Makes the first tenant and its admin at the first start. Resolves to the generated key, to be shown once; null
+ * when there is nothing to show. Throws `config_invalid` on a given key of the wrong form.
+ */
+export async function bootstrap(deps: BootstrapDeps): Promise<string | null> {
+  const given = deps.config.KEYTURN_BOOTSTRAP_KEY?.reveal();
+  if (given !== undefined && !API_KEY.test(given)) {
+    throw new AppError('config_invalid', {
+      detail: 'KEYTURN_BOOTSTRAP_KEY must be kt_live_ and 43 base64url characters (32 random bytes).',
+    });
+  }
+  if (await deps.database.collection('tenants').findOne({ _id: FIRST_TENANT_ID, tenantId: FIRST_TENANT_ID }))
+    return null;
+  const { change, key } = newTenant(
+    deps,
+    { _id: FIRST_TENANT_ID, name: 'first' },
+    { kind: 'system', id: 'api' },
+    given,
+  );
+  const outcome = await deps.commit(change);
+  return outcome === 'committed' && given === undefined ? key : null;
+}
+
+type Actor = Change['entries'][number]['actor'];
+
+/** A tenant with its admin, as one change. */
+export function newTenant(
+  deps: Pick<Deps, 'clock' | 'random'>,
+  tenant: { _id: string; name: string },
+  actor: Actor,
+  givenKey?: string,
+) {
+  const tenantId = tenant._id;
+  const wanted = { tenantId, name: 'admin', permissions: ['*:*'], expiresAt: null };
+  const { principal, key } = makePrincipal(deps, wanted, givenKey);
+  const createdAt = new Date(deps.clock.now());
+  const change: Change = {
+    operations: [
+      { in: 'tenants', insert: { ...tenant, tenantId, createdAt, shreddedAt: null } },
+      { in: 'principals', insert: principal },
+    ],
+    entries: [
+      makeEntry(deps, { tenantId, type: 'tenant.created', actor, detail: { name: tenant.name } }),
+      makeEntry(deps, { tenantId, type: 'principal.created', actor, detail: { principalId: principal._id } }),
+    ],
+  };
+  return { change, principal, key, createdAt };
+}

@@ -1,0 +1,99 @@
+/**
+ * Signed heads of the log (promise 7). A checkpoint that somebody keeps outside the database is what shows a cut tail or a
+ * chain that was rewritten by whoever also has the keys; so each is handed to subscribers (as the entry
+ * `audit.checkpoint`) and, where configured, appended to a file.
+ */
+import { appendFile, mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { signingKey } from '../keys/signing-keys.ts';
+import { AppError } from '../platform/errors.ts';
+import type { Deps } from '../runtime/deps.ts';
+import { toStoreError } from '../store/commit.ts';
+import type { ChainHead } from '../store/documents.ts';
+import { makeEntry } from '../store/entry.ts';
+import type { CheckpointDoc } from '../store/subscription-documents.ts';
+import { CHECKPOINT_ENTRY } from './chain.ts';
+import { checkpointText, originOf, rawKey, signNote, verifierKey } from './signed-note.ts';
+
+type CheckpointDeps = Pick<Deps, 'database' | 'vault' | 'commit' | 'clock' | 'random' | 'config' | 'log'>;
+
+const MOST_TRIES = 10;
+
+/**
+ * The newest checkpoint of a tenant, made now when entries have come since the last one. Null for a log without entries.
+ * Throws `conflict` when the log grows faster than it can be signed.
+ */
+export async function publishCheckpoint(deps: CheckpointDeps, tenantId: string): Promise<CheckpointDoc | null> {
+  for (let tries = 0; tries < MOST_TRIES; tries += 1) {
+    const head = await deps.database.collection('audit_heads').findOne({ _id: tenantId, tenantId }).catch(rethrow);
+    if (!head) return null;
+    const latest = await latestCheckpoint(deps, tenantId);
+    if (latest && !head.unsignedSince) return latest;
+    const { checkpoint, line } = await signHead(deps, head);
+    await keepOutside(deps, tenantId, line);
+    if ((await commitCheckpoint(deps, checkpoint)) === 'committed') return checkpoint;
+  }
+  throw new AppError('conflict', { detail: 'The log grows faster than its head can be signed; try again.' });
+}
+
+/** The newest checkpoint that was published; null when there is none. */
+export async function latestCheckpoint(deps: Pick<Deps, 'database'>, tenantId: string): Promise<CheckpointDoc | null> {
+  return deps.database
+    .collection('checkpoints')
+    .findOne({ tenantId }, { sort: { seq: -1 } })
+    .catch(rethrow);
+}
+
+async function signHead(deps: CheckpointDeps, head: ChainHead) {
+  const { tenantId, seq, hash } = head;
+  const origin = originOf(tenantId);
+  const { kid, key, publicJwk } = await signingKey(deps, 'checkpoint');
+  const raw = rawKey(publicJwk);
+  const at = new Date(deps.clock.now());
+  const note = signNote(checkpointText({ origin, seq, hash, at: at.toISOString() }), origin, { key, raw });
+  const checkpoint: CheckpointDoc = { _id: `${tenantId}:${seq}`, tenantId, seq, hash, note, kid, at };
+  const line = { seq, hash, at: at.toISOString(), note, verifierKey: verifierKey(origin, raw) };
+  return { checkpoint, line };
+}
+
+/** Before the commit, so that none is missing after a crash; one too many is still true. */
+async function keepOutside(deps: CheckpointDeps, tenantId: string, line: Record<string, unknown>): Promise<void> {
+  const folder = deps.config.KEYTURN_CHECKPOINT_DIR;
+  if (folder === undefined) return;
+  try {
+    await mkdir(folder, { recursive: true });
+    await appendFile(join(folder, `${encodeURIComponent(tenantId)}.jsonl`), `${JSON.stringify(line)}\n`, {
+      mode: 0o600,
+      flush: true,
+    });
+  } catch (err) {
+    // A full disk must not end the publication by the other ways.
+    deps.log.error({ err }, 'a checkpoint was not written to KEYTURN_CHECKPOINT_DIR');
+  }
+}
+
+function commitCheckpoint(deps: CheckpointDeps, checkpoint: CheckpointDoc) {
+  const { tenantId, seq, hash, note, kid } = checkpoint;
+  return deps.commit({
+    operations: [
+      {
+        in: 'audit_heads',
+        update: { _id: tenantId, tenantId, seq, hash },
+        set: { $unset: { unsignedSince: '' } },
+      },
+      { in: 'checkpoints', insert: checkpoint },
+    ],
+    entries: [
+      makeEntry(deps, {
+        tenantId,
+        type: CHECKPOINT_ENTRY,
+        actor: { kind: 'system', id: 'audit' },
+        detail: { seq, hash, note, kid },
+      }),
+    ],
+  });
+}
+
+function rethrow(error: unknown): never {
+  throw toStoreError(error);
+}

@@ -1,0 +1,74 @@
+/** Verifies a tenant's log where it lies: with the MACs, the head, and the checkpoints of the database. */
+
+import { AppError } from '../platform/errors.ts';
+import type { Deps } from '../runtime/deps.ts';
+import { toStoreError } from '../store/commit.ts';
+import type { CheckpointDoc } from '../store/subscription-documents.ts';
+import { verifierKeysOf } from './export.ts';
+import type { ChainLink } from './link.ts';
+import { openNote, originOf, parseCheckpoint } from './signed-note.ts';
+import { type CheckedPoint, type Finding, type VerifyReport, verifyLog } from './verify.ts';
+
+type VerifyDeps = Pick<Deps, 'database' | 'vault'>;
+
+/**
+ * Checks everything that was chained before the call. `outside`: checkpoints that were kept elsewhere. Throws
+ * `store_unavailable`, `key_unavailable`.
+ */
+export async function verifyTenant(
+  deps: VerifyDeps,
+  tenantId: string,
+  outside: CheckedPoint[] = [],
+): Promise<VerifyReport> {
+  try {
+    const before = await headSeq(deps, tenantId);
+    const stored = await storedPoints(deps, tenantId);
+    const audit = deps.database.db.collection<ChainLink>('audit');
+    const report = await verifyLog(audit.find({ tenantId }).sort({ seq: 1 }), {
+      checkpoints: [...stored.points, ...outside],
+      checkMac: (entry) => checkMac(deps, tenantId, entry),
+      head: { before, after: () => headSeq(deps, tenantId) },
+    });
+    return { ...report, findings: [...report.findings, ...stored.findings] };
+  } catch (error) {
+    throw toStoreError(error);
+  }
+}
+
+async function headSeq({ database }: VerifyDeps, tenantId: string): Promise<number> {
+  return (await database.collection('audit_heads').findOne({ _id: tenantId, tenantId }))?.seq ?? 0;
+}
+
+/** A MAC that names a key which there is not is as wrong as any other. */
+async function checkMac({ vault }: VerifyDeps, tenantId: string, { hash, mac }: ChainLink): Promise<boolean> {
+  try {
+    return await vault.checkMac(tenantId, hash, mac);
+  } catch (error) {
+    if (error instanceof AppError && error.code === 'secret_unreadable') return false;
+    throw error;
+  }
+}
+
+async function storedPoints(deps: VerifyDeps, tenantId: string) {
+  const keys = await verifierKeysOf(deps, tenantId);
+  const docs = await deps.database.collection('checkpoints').find({ tenantId }).sort({ seq: 1 }).toArray();
+  const points: CheckedPoint[] = [];
+  const findings: Finding[] = [];
+  for (const { seq, hash, note } of docs) {
+    if (isSigned({ seq, hash, note }, tenantId, keys)) points.push({ seq, hash, kept: 'inside' });
+    else
+      findings.push({
+        kind: 'checkpoint_invalid',
+        seq,
+        entryId: null,
+        about: 'the stored checkpoint bears no valid signature',
+      });
+  }
+  return { points, findings };
+}
+
+function isSigned(doc: Pick<CheckpointDoc, 'seq' | 'hash' | 'note'>, tenantId: string, keys: string[]): boolean {
+  const text = openNote(doc.note, keys);
+  const checkpoint = text === null ? null : parseCheckpoint(text);
+  return checkpoint?.origin === originOf(tenantId) && checkpoint.seq === doc.seq && checkpoint.hash === doc.hash;
+}

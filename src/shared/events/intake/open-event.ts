@@ -1,0 +1,78 @@
+/** The events of an intake job: as text, and with data that only Keyturn opens. */
+import { compactDecrypt, errors } from 'jose';
+import { decryptionKey } from '../../keys/signing-keys.ts';
+import { AppError } from '../../platform/errors.ts';
+import type { PrincipalDoc } from '../../store/documents.ts';
+import type { WorkerDeps } from '../../work/job.ts';
+import { EVENTS } from '../catalogue.ts';
+
+const MOST_EVENTS = 1_000;
+
+const SECRET_FIELDS: ReadonlySet<string> = new Set(Object.values(EVENTS).flatMap(({ secrets }) => [...secrets]));
+
+type Fields = Record<string, unknown>;
+
+/** One event, or an array of them. Throws `invalid_event`, also when one carries a secret in the clear. */
+export function parseEvents(text: string): { events: unknown[]; single: boolean } {
+  const parsed = parseJson(text);
+  const events = Array.isArray(parsed) ? parsed : [parsed];
+  if (events.length === 0 || events.length > MOST_EVENTS) throw invalid(`data.event: 1 to ${MOST_EVENTS} events.`);
+  const exposed = events.map(plainSecretIn).find((field) => field !== undefined);
+  if (exposed) {
+    throw invalid(
+      `data.${exposed}: a secret must not lie in Redis in the clear. It was removed from there; take it for leaked, and send ` +
+        'its successor with `data` as a compact JWE to the `enc` key of /.well-known/jwks.json.',
+    );
+  }
+  return { events, single: !Array.isArray(parsed) };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw invalid('data.event: must be the JSON text of a CloudEvent, or of an array of them.');
+  }
+}
+
+/** The first secret field in the data of an event, of whatever type it says it is. */
+function plainSecretIn(event: unknown): string | undefined {
+  const data = (event as { data?: unknown } | null)?.data;
+  if (typeof data !== 'object' || data === null) return undefined;
+  return Object.keys(data).find((field) => SECRET_FIELDS.has(field));
+}
+
+type Opener = Pick<WorkerDeps, 'database' | 'vault'>;
+
+/**
+ * The event with its data opened, where that is a compact JWE (RFC 7516). Its protected header names the principal that it
+ * is from as `iss`: whoever else reads Redis cannot pass it off as its own. Throws `invalid_event`.
+ */
+export async function openData(deps: Opener, principal: Pick<PrincipalDoc, '_id'>, event: unknown): Promise<unknown> {
+  const { data, datacontenttype: _, ...rest } = (event ?? {}) as Fields;
+  if (typeof data !== 'string') return event;
+  try {
+    const { plaintext, protectedHeader } = await compactDecrypt(data, ({ kid }) => keyOf(deps, kid), {
+      keyManagementAlgorithms: ['ECDH-ES+A256KW'],
+      contentEncryptionAlgorithms: ['A256GCM'],
+    });
+    if (protectedHeader.iss !== principal._id)
+      throw invalid('data: `iss` in its protected header must be principalId.');
+    return { ...rest, data: parseJson(new TextDecoder().decode(plaintext)) };
+  } catch (error) {
+    if (!(error instanceof errors.JOSEError || error instanceof TypeError)) throw error;
+    throw invalid(
+      'data: the JWE does not open; encrypt with ECDH-ES+A256KW and A256GCM to the `enc` key that we publish.',
+    );
+  }
+}
+
+async function keyOf(deps: Opener, kid: unknown) {
+  const key = typeof kid === 'string' ? await decryptionKey(deps, kid) : null;
+  if (!key) throw invalid('data: `kid` in its protected header names no key of ours.');
+  return key;
+}
+
+function invalid(detail: string): AppError {
+  return new AppError('invalid_event', { detail });
+}

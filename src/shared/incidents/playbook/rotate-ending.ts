@@ -1,0 +1,80 @@
+/** The playbook for a credential that a rotator takes: the rotation ends the leaked secret and brings the new one. */
+
+import { transit } from '../../credentials/lifecycle.ts';
+import { isFulfilled } from '../../credentials/rotation/requests.ts';
+import { AppError } from '../../platform/errors.ts';
+import type { CredentialDoc, EventDoc } from '../../store/documents.ts';
+import { aboutCredential, makeEntry } from '../../store/entry.ts';
+import type { IncidentDoc } from '../../store/incident-documents.ts';
+import type { WorkerDeps } from '../../work/job.ts';
+import type { Beside } from '../case-file.ts';
+import { recordContained, recordStep, recordWait } from '../record.ts';
+import { fileRequest } from './incident-requests.ts';
+
+const LOOK_AGAIN_MS = 250;
+
+/**
+ * Asks for a rotation without overlap and waits until it has retired the old secret; then the credential is released
+ * again, with the new one. Throws `interrupted` while the rotation is under way: the incident is looked at again.
+ */
+export async function rotateAway(deps: WorkerDeps, incident: IncidentDoc, signal: AbortSignal): Promise<void> {
+  const { credentialId, tenantId } = incident;
+  const data = { credentialId, reason: 'compromise', overlapSeconds: 0 };
+  const event = await fileRequest(deps, incident, 'credential.rotation.requested', data);
+  const doc = await deps.database.collection('credentials').findOne({ _id: credentialId as string, tenantId });
+  if (!doc) throw new AppError('not_found');
+  if (!isOver(doc, event)) {
+    if (event.status === 'failed' || event.status === 'parked') {
+      await recordWait(deps, incident, 'provider_cannot_revoke', signal);
+      return;
+    }
+    throw new AppError('interrupted', { retryAfterMs: LOOK_AGAIN_MS, internal: 'the rotation is under way' });
+  }
+  let current = incident;
+  for (const name of ['revoked_at_provider', 'revocation_confirmed'] as const) {
+    if (current.steps.some((step) => step.name === name)) continue;
+    current = await recordStep(deps, current, { name, outcome: 'retired_by_rotation' }, signal);
+  }
+  const own = doc.hasRefreshToken ? 2 : 1;
+  const done = {
+    name: 'replacement_requested' as const,
+    outcome: 'rotated',
+    beside: released(deps, current, doc, own),
+  };
+  await recordContained(deps, current, done, { set: { fingerprints: doc.fingerprints.slice(own) }, signal });
+}
+
+/** The new secret is what is released, and the old one is retired. */
+function isOver(doc: CredentialDoc, event: EventDoc): boolean {
+  return isFulfilled(doc, event) && doc.rotation === null;
+}
+
+/** `own`: how many of the fingerprints are of the new secret. The old one's find the incident from now on. */
+function released(deps: WorkerDeps, incident: IncidentDoc, doc: CredentialDoc, own: number): Beside {
+  const { state, entry } = transit('restore', doc.state);
+  return {
+    operations: [
+      {
+        in: 'credentials',
+        update: { _id: doc._id, tenantId: doc.tenantId, state: doc.state, generation: doc.generation },
+        set: {
+          $set: {
+            state,
+            blocked: null,
+            fingerprints: doc.fingerprints.slice(0, own),
+            updatedAt: new Date(deps.clock.now()),
+          },
+        },
+      },
+    ],
+    entries: [
+      makeEntry(deps, {
+        ...aboutCredential(doc),
+        type: entry,
+        actor: { kind: 'worker', id: deps.workerId },
+        incidentId: incident._id,
+        reason: 'rotated',
+      }),
+    ],
+  };
+}

@@ -1,0 +1,40 @@
+import type { Rule, Signal } from '../contract.ts';
+
+const RELEASED = 'credential.accessed';
+const BURST_MS = 60_000;
+const DISTINCT = 50;
+/** A burst is so many times what the principal did in any minute before. */
+const TIMES = 4;
+
+/** One principal fetches the tokens of many credentials at once: what a thief of an API key does first. */
+export const plugin: Rule = {
+  name: 'burst-of-releases',
+  about: `one principal releases ${DISTINCT} or more distinct credentials within a minute, ${TIMES} times what it did before`,
+  watches: { [RELEASED]: 'principal' },
+  window: { types: [RELEASED], ms: 60 * 60_000, most: 2_000 },
+  judge: (signal, earlier) => {
+    const since = signal.at - BURST_MS;
+    const recent = distinct([...earlier.filter(({ at }) => at > since), signal]);
+    if (recent < DISTINCT) return null;
+    const before = busiestMinute(earlier.filter(({ at }) => at <= since));
+    if (recent < before * TIMES) return null;
+    return {
+      severity: 'high',
+      confidence: 'suspected',
+      explanation: `One principal released ${recent} distinct credentials within a minute; its busiest minute in the hour before had ${before}.`,
+    };
+  },
+};
+
+function distinct(signals: readonly Signal[]): number {
+  return new Set(signals.filter(isRelease).map(({ credentialId }) => credentialId)).size;
+}
+
+function isRelease({ type, outcome }: Signal): boolean {
+  return type === RELEASED && outcome === 'success';
+}
+
+function busiestMinute(signals: readonly Signal[]): number {
+  const minutes = Map.groupBy(signals, ({ at }) => Math.floor(at / BURST_MS));
+  return Math.max(0, ...[...minutes.values()].map(distinct));
+}

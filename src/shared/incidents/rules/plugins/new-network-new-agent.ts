@@ -1,0 +1,34 @@
+import { networkOf, type Rule, type Signal } from '../contract.ts';
+
+const DAY_MS = 24 * 60 * 60_000;
+/** With less history than this nothing is usual yet. */
+const ENOUGH = 10;
+
+/**
+ * A secret is used from a network (/24, /48) and by an agent that it never was used from before. One of the two alone is
+ * everyday: a deployment changes the agent, a move changes the network.
+ */
+export const plugin: Rule = {
+  name: 'new-network-new-agent',
+  about:
+    'a use from a network and by an agent that are both new: of a credential as reported, or of an API key on release',
+  watches: { 'credential.usage_reported': 'credential', 'credential.accessed': 'principal' },
+  window: { types: ['credential.usage_reported', 'credential.accessed'], ms: 30 * DAY_MS, most: 500 },
+  judge: (signal, earlier) => {
+    const network = networkOf(signal.ip);
+    if (network === null || signal.userAgent === null || signal.outcome !== 'success') return null;
+    // Releases tell where our own callers are, reports where the token itself is used: they are not compared.
+    const usual = earlier.filter(({ type, outcome }) => type === signal.type && outcome === 'success');
+    if (usual.length < ENOUGH || isKnown(signal, network, usual)) return null;
+    const networks = new Set(usual.map(({ ip }) => networkOf(ip))).size;
+    return {
+      severity: 'high',
+      confidence: 'suspected',
+      explanation: `Used from ${network} by an agent never seen before; the last ${usual.length} uses came from ${networks} other network(s).`,
+    };
+  },
+};
+
+function isKnown({ userAgent }: Signal, network: string, usual: readonly Signal[]): boolean {
+  return usual.some((one) => one.userAgent === userAgent || networkOf(one.ip) === network);
+}

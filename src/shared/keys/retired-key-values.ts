@@ -1,0 +1,47 @@
+/**
+ * A value that was sealed long ago and is stored only now: the answer that a dead process left in its journal, taken up
+ * after the key that it is sealed under was retired. It must open (promise 4): the key is read again, and a rotation
+ * seals the value anew.
+ */
+
+import type { Deps } from '../runtime/deps.ts';
+import type { SealContext, SealedValue } from '../sealing/contract.ts';
+import { dataKeyId } from '../sealing/data-keys.ts';
+import type { ManagedVault } from '../sealing/sealer.ts';
+import type { SecretStores } from '../sealing/secret-stores/open.ts';
+import { toStoreError } from '../store/commit.ts';
+import { requestRotation } from './rotation/requests.ts';
+
+type LateDeps = Pick<Deps, 'database' | 'commit' | 'clock' | 'random' | 'log'> & {
+  vault: Pick<ManagedVault, 'sealVersion'>;
+};
+
+type Item = { context: SealContext; sealed: SealedValue };
+
+/** The stores, with an eye on what is put there. What is sealed under the present key costs nothing more. */
+export function takeLateValues(deps: LateDeps, secrets: SecretStores): SecretStores {
+  return {
+    ...secrets,
+    put: async (items) => {
+      const late = items.filter(
+        ({ context, sealed }) => deps.vault.sealVersion(context.tenantId) !== sealed.keyVersion,
+      );
+      for (const item of late) await revive(deps, item);
+      return secrets.put(items);
+    },
+  };
+}
+
+async function revive(deps: LateDeps, { context: { tenantId }, sealed: { keyVersion } }: Item): Promise<void> {
+  const _id = dataKeyId(tenantId, 'seal', keyVersion);
+  try {
+    const revived = await deps.database
+      .collection('data_keys')
+      .updateOne({ _id, tenantId, state: 'retired' }, { $set: { state: 'decrypt_only' } });
+    if (revived.modifiedCount === 0) return;
+  } catch (error) {
+    throw toStoreError(error);
+  }
+  deps.log.warn({ dataKey: _id }, 'a value came that is sealed under a retired key: the key is read again');
+  await requestRotation(deps, { tenantId, kind: 'data', target: null, actor: { kind: 'system', id: 'late-values' } });
+}

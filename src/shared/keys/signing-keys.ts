@@ -1,0 +1,139 @@
+/**
+ * Key pairs of ours: RS256 for security event tokens (CAEP interoperability asks for it), Ed25519 for checkpoints (signed notes
+ * ask for it), and one that others encrypt to, for the intake queue. The private half lies sealed in MongoDB; the public half is
+ * published, also after the key was replaced: what it signed stays checkable, and what was encrypted to it opens.
+ */
+import { createPrivateKey, type KeyObject } from 'node:crypto';
+import { calculateJwkThumbprint, exportJWK, generateKeyPair } from 'jose';
+import { AppError } from '../platform/errors.ts';
+import type { Deps } from '../runtime/deps.ts';
+import { toStoreError } from '../store/commit.ts';
+import { makeEntry } from '../store/entry.ts';
+import type { SigningKeyDoc, SigningUse } from '../store/subscription-documents.ts';
+
+/** Owner of what belongs to no tenant: keys of its own, an audit log of its own. */
+export const SYSTEM_TENANT_ID = 'system';
+
+const ALGORITHMS = { checkpoint: 'Ed25519', set: 'RS256', intake: 'ECDH-ES+A256KW' } as const satisfies Record<
+  SigningUse,
+  SigningKeyDoc['alg']
+>;
+
+const RSA_BITS = 2048;
+
+type KeyDeps = Pick<Deps, 'database' | 'vault' | 'commit' | 'clock' | 'random'>;
+
+/** A key to sign with. */
+export type SigningKey = { kid: string; alg: SigningKeyDoc['alg']; key: KeyObject; publicJwk: Record<string, string> };
+
+/** The key that signs now; the first is made when there is none. Throws `key_unavailable`, `store_unavailable`. */
+export async function signingKey(deps: KeyDeps, use: SigningUse): Promise<SigningKey> {
+  const doc = (await activeKey(deps, use)) ?? (await makeFirst(deps, use));
+  return { kid: doc._id, alg: doc.alg, key: await privateKey(deps, doc), publicJwk: doc.publicJwk };
+}
+
+async function privateKey({ vault }: Pick<Deps, 'vault'>, doc: SigningKeyDoc): Promise<KeyObject> {
+  const context = { tenantId: SYSTEM_TENANT_ID, objectId: doc._id, generation: 1 };
+  const jwk = JSON.parse(await vault.open(doc.sealed.jwe as string, context));
+  return createPrivateKey({ key: jwk, format: 'jwk' });
+}
+
+/** What opens values that were encrypted to a key of ours, also to one that was replaced; null when there is none of that id. */
+export async function decryptionKey(deps: Pick<Deps, 'database' | 'vault'>, kid: string): Promise<KeyObject | null> {
+  const where = { _id: kid, tenantId: SYSTEM_TENANT_ID, use: 'intake' as const };
+  const doc = await deps.database
+    .collection('signing_keys')
+    .findOne(where)
+    .catch((error) => {
+      throw toStoreError(error);
+    });
+  return doc && privateKey(deps, doc);
+}
+
+/** Puts a new key in the place of the one that signs. The old one stays published. */
+export async function rotateSigningKey(deps: KeyDeps, use: SigningUse): Promise<void> {
+  const old = await activeKey(deps, use);
+  if (!old) return void (await makeFirst(deps, use));
+  const outcome = await commitKey(deps, await generate(deps, use), old);
+  if (outcome !== 'committed') throw new AppError('conflict');
+}
+
+/** Public halves of all keys, newest first, as a JWK set (RFC 7517). */
+export async function publicKeys(deps: Pick<Deps, 'database'>): Promise<{ keys: Record<string, string>[] }> {
+  try {
+    const docs = await deps.database
+      .collection('signing_keys')
+      .find({ tenantId: SYSTEM_TENANT_ID })
+      .sort({ createdAt: -1 })
+      .toArray();
+    return {
+      keys: docs.map((doc) => ({
+        ...doc.publicJwk,
+        kid: doc._id,
+        alg: doc.alg,
+        use: doc.use === 'intake' ? 'enc' : 'sig',
+      })),
+    };
+  } catch (error) {
+    throw toStoreError(error);
+  }
+}
+
+async function activeKey(deps: KeyDeps, use: SigningUse): Promise<SigningKeyDoc | null> {
+  try {
+    return await deps.database.collection('signing_keys').findOne({ tenantId: SYSTEM_TENANT_ID, use, state: 'active' });
+  } catch (error) {
+    throw toStoreError(error);
+  }
+}
+
+/** Two processes may make the first key at once; the index on the active key lets one win. */
+async function makeFirst(deps: KeyDeps, use: SigningUse): Promise<SigningKeyDoc> {
+  const made = await generate(deps, use);
+  if ((await commitKey(deps, made, null)) === 'committed') return made;
+  const other = await activeKey(deps, use);
+  if (!other) throw new AppError('conflict');
+  return other;
+}
+
+async function generate(deps: KeyDeps, use: SigningUse): Promise<SigningKeyDoc> {
+  const alg = ALGORITHMS[use];
+  const pair = await generateKeyPair(alg, {
+    extractable: true,
+    ...(alg === 'RS256' && { modulusLength: RSA_BITS }),
+    ...(alg === 'ECDH-ES+A256KW' && { crv: 'P-256' }),
+  });
+  const publicJwk = (await exportJWK(pair.publicKey)) as Record<string, string>;
+  const _id = await calculateJwkThumbprint(publicJwk);
+  const context = { tenantId: SYSTEM_TENANT_ID, objectId: _id, generation: 1 };
+  const { jwe, keyVersion } = await deps.vault.seal(JSON.stringify(await exportJWK(pair.privateKey)), context);
+  return {
+    _id,
+    tenantId: SYSTEM_TENANT_ID,
+    use,
+    alg,
+    publicJwk,
+    sealed: { store: 'mongodb', keyVersion, jwe },
+    state: 'active',
+    createdAt: new Date(deps.clock.now()),
+  };
+}
+
+function commitKey(deps: KeyDeps, made: SigningKeyDoc, old: SigningKeyDoc | null) {
+  const retire = old && {
+    in: 'signing_keys' as const,
+    update: { _id: old._id, tenantId: SYSTEM_TENANT_ID, state: 'active' },
+    set: { $set: { state: 'published' } },
+  };
+  return deps.commit({
+    operations: [...(retire ? [retire] : []), { in: 'signing_keys', insert: made }],
+    entries: [
+      makeEntry(deps, {
+        tenantId: SYSTEM_TENANT_ID,
+        type: old ? 'signing_key.rotated' : 'signing_key.created',
+        actor: { kind: 'system', id: 'signing-keys' },
+        detail: { use: made.use, kid: made._id, replaces: old?._id ?? null },
+      }),
+    ],
+  });
+}

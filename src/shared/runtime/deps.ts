@@ -1,0 +1,25 @@
+import type { Logger } from 'pino';
+import type { Clock } from '../platform/clock.ts';
+import type { Config } from '../platform/config/parse.ts';
+import type { Random } from '../platform/random.ts';
+import type { Catalogue } from '../providers/catalogue.ts';
+import type { Hints } from '../queue/hints.ts';
+import type { KeyProvider, Vault } from '../sealing/contract.ts';
+import type { SecretStores } from '../sealing/secret-stores/open.ts';
+import type { Commit } from '../store/commit.ts';
+import type { Database } from '../store/database.ts';
+
+/** What both processes are made of. Functions take the part they need: `Pick<Deps, 'database' | 'clock'>`. */
+export type Deps = {
+  config: Config;
+  clock: Clock;
+  random: Random;
+  log: Logger;
+  database: Database;
+  commit: Commit;
+  vault: Vault;
+  secrets: SecretStores;
+  keyProvider: KeyProvider;
+  providers: Catalogue;
+  hints: Hints;
+};

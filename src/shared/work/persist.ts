@@ -1,0 +1,67 @@
+import { toAppError } from '../platform/errors.ts';
+import { type Change, type Outcome, toStoreError } from '../store/commit.ts';
+import type { WorkerDeps } from './job.ts';
+
+type AgainDeps = Pick<WorkerDeps, 'clock' | 'log'>;
+
+const FIRST_PAUSE_MS = 100;
+const LONGEST_PAUSE_MS = 2_000;
+
+/**
+ * Does what needs MongoDB, again and again while MongoDB is away, until it works or `signal` aborts. Throws
+ * `store_unavailable` only in that case; other failures at once.
+ */
+export async function again<T>(deps: AgainDeps, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
+    try {
+      return await work();
+    } catch (thrown) {
+      const error = toStoreError(thrown);
+      if (error.code !== 'store_unavailable' || signal.aborted) throw error;
+      deps.log.warn({ code: error.code }, 'a write waits for MongoDB');
+      await deps.clock.sleep(pauseMs, signal);
+    }
+  }
+}
+
+/**
+ * Commits what must not be lost: while MongoDB is away it is tried again, until it works or the process ends (`signal`:
+ * it then rests in the journal).
+ */
+export async function persist(
+  deps: AgainDeps & Pick<WorkerDeps, 'commit'>,
+  change: Change,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  return again(deps, signal, () => deps.commit(change));
+}
+
+/**
+ * Does what must be done before an answer can be journalled, for as long as a key provider is away: the process may be
+ * draining, but the answer exists only here. Throws all that waiting does not mend.
+ */
+export async function whileUnavailable<T>(deps: AgainDeps, work: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await work();
+    } catch (thrown) {
+      const { code } = toAppError(thrown);
+      if (code !== 'key_unavailable' && code !== 'store_unavailable') throw thrown;
+      deps.log.warn({ code }, "a provider's answer waits to be sealed");
+      await deps.clock.sleep(LONGEST_PAUSE_MS);
+    }
+  }
+}
+
+/** A full disk must not cost the answer: it goes on to MongoDB without the journal. */
+export function keepInJournal(
+  deps: Pick<WorkerDeps, 'journal' | 'log'>,
+  { _id, fence }: { _id: string; fence: number },
+  body: Record<string, unknown>,
+): void {
+  try {
+    deps.journal.replied(_id, fence, body);
+  } catch (err) {
+    deps.log.error({ err, id: _id }, "a provider's answer is not in the journal");
+  }
+}

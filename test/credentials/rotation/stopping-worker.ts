@@ -1,0 +1,49 @@
+/**
+ * A worker process that freezes for good at one point of a rotation, named by its argument, so that it can be killed
+ * exactly there: `before:<entry>` and `after:<entry>` of a commit, `sent`, `unanswered` and `answered` of the reply journal.
+ */
+import { writeSync } from 'node:fs';
+import { systemClock } from '../../../src/shared/platform/clock.ts';
+import { parseConfig } from '../../../src/shared/platform/config/parse.ts';
+import { makeLog } from '../../../src/shared/platform/log.ts';
+import { systemRandom } from '../../../src/shared/platform/random.ts';
+import { openDeps } from '../../../src/shared/runtime/open-deps.ts';
+import type { Commit } from '../../../src/shared/store/commit.ts';
+import { type Journal, openJournal } from '../../../src/shared/work/journal.ts';
+import { runWorkers } from '../../../src/workers/consumers.ts';
+
+const point = process.argv[2] as string;
+const config = parseConfig(process.env);
+const given = { clock: systemClock, random: systemRandom, log: makeLog(config.KEYTURN_LOG_LEVEL, {}) };
+const deps = await openDeps(config, given);
+
+/** Neither timers nor replies get through from here on: leases are not renewed. */
+function freezeAt(name: string): void {
+  if (name !== point) return;
+  writeSync(1, 'frozen\n');
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+}
+
+const commit: Commit = async (change) => {
+  for (const { type } of change.entries) freezeAt(`before:${type}`);
+  const outcome = await deps.commit(change);
+  for (const { type } of change.entries) freezeAt(`after:${type}`);
+  return outcome;
+};
+
+const journal = openJournal(config.KEYTURN_JOURNAL_DIR, 'wrk_frozen', systemClock);
+const stopping: Journal = {
+  ...journal,
+  sent: (id, fence) => {
+    journal.sent(id, fence);
+    freezeAt('sent');
+  },
+  replied: (id, fence, body) => {
+    freezeAt('unanswered');
+    journal.replied(id, fence, body);
+    freezeAt('answered');
+  },
+};
+
+await runWorkers({ ...deps, commit, journal: stopping, workerId: 'wrk_frozen' });
+writeSync(1, 'running\n');

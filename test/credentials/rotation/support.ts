@@ -1,0 +1,105 @@
+import { randomBytes } from 'node:crypto';
+import { expect } from 'vitest';
+import { acceptEvents, type Receipt, type Sender } from '../../../src/shared/events/accept.ts';
+import { openMaterial } from '../../../src/shared/keys/material.ts';
+import type { CredentialDoc, Entry } from '../../../src/shared/store/documents.ts';
+import type { RotatorSubject } from '../../../testkit/rotator-subjects.ts';
+import type { TestSystem } from '../../../testkit/system.ts';
+
+/** A service that nobody answers for: rotators speak to the other side themselves. */
+export const SERVICE = {
+  KEYTURN_PROVIDERS: 'acme,other',
+  ...Object.fromEntries(
+    ['ACME', 'OTHER'].flatMap((name) => [
+      [`KEYTURN_PROVIDER_${name}_TYPE`, 'oauth2'],
+      [`KEYTURN_PROVIDER_${name}_AUTHORIZE_URL`, 'http://127.0.0.1:1/authorize'],
+      [`KEYTURN_PROVIDER_${name}_TOKEN_URL`, 'http://127.0.0.1:1/token'],
+      [`KEYTURN_PROVIDER_${name}_CLIENT_ID`, 'client-1'],
+      [`KEYTURN_PROVIDER_${name}_CLIENT_SECRET`, 'secret-1'],
+    ]),
+  ),
+} as Record<string, string>;
+
+/** Files an event of a tenant and resolves to its receipt. */
+export async function post(
+  system: TestSystem,
+  type: string,
+  data: Record<string, unknown>,
+  tenantId = 'ten_a',
+): Promise<Receipt> {
+  const sender: Sender = {
+    principal: { _id: 'prn_test', tenantId, permissions: ['*:*'] },
+    origin: { ip: '127.0.0.1', userAgent: 'test' },
+    traceparent: null,
+  };
+  const event = { specversion: '1.0', id: randomBytes(8).toString('hex'), source: 'urn:test', type, data };
+  return (await acceptEvents(system.deps, sender, [event]))[0]!;
+}
+
+/** Files an event that must be accepted; its id. */
+export async function send(system: TestSystem, type: string, data: Record<string, unknown>): Promise<string> {
+  const receipt = await post(system, type, data);
+  expect(receipt).toMatchObject({ status: 'accepted' });
+  return (receipt as { eventId: string }).eventId;
+}
+
+export async function requestRotation(
+  system: TestSystem,
+  credentialId: string,
+  more: Record<string, unknown> = {},
+): Promise<string> {
+  return send(system, 'credential.rotation.requested', { credentialId, ...more });
+}
+
+/** Imports the secret of a subject, and that of its administrator, as a person does. Resolves to the credential. */
+export async function importSubject(
+  system: TestSystem,
+  { credential, admin }: Pick<RotatorSubject, 'credential' | 'admin'>,
+  more: Record<string, unknown> = {},
+): Promise<CredentialDoc> {
+  const subject = randomBytes(6).toString('hex');
+  const link = admin && (await importOne(system, { subject: `${subject}-admin`, ...admin }));
+  const metadata = { ...credential.metadata, ...(link && { admin_credential_id: link._id }) };
+  return importOne(system, { subject, overlapSeconds: 0.2, ...credential, metadata, ...more });
+}
+
+export async function importOne(system: TestSystem, data: Record<string, unknown>): Promise<CredentialDoc> {
+  const event = await system.settledEvent(
+    await send(system, 'credential.import.requested', { service: 'acme', ...data }),
+  );
+  expect(event).toMatchObject({ status: 'succeeded' });
+  return system.credential({ _id: event.credentialId as string });
+}
+
+/** What the token release would hand out now. */
+export async function released(system: TestSystem, id: string) {
+  const doc = await system.credential({ _id: id });
+  return { secret: (await openMaterial(system.deps, doc)).accessToken.reveal(), metadata: doc.metadata, doc };
+}
+
+/** The entries of a credential, whether they are chained yet or not, in the order of their making. */
+export async function entriesOf(system: TestSystem, credentialId: string): Promise<Entry[]> {
+  const { database } = system.deps;
+  const [waiting, chained] = await Promise.all([
+    database.collection('audit_inbox').find({ credentialId }).toArray(),
+    database.collection('audit').find({ credentialId }).toArray(),
+  ]);
+  const byId = new Map([...waiting, ...chained].map((entry) => [entry._id, entry]));
+  return [...byId.values()].sort((a, b) => a._id.localeCompare(b._id));
+}
+
+/** The types of the entries that tell of rotations. */
+export async function rotationEntries(system: TestSystem, credentialId: string): Promise<string[]> {
+  const entries = await entriesOf(system, credentialId);
+  return entries.map(({ type }) => type).filter((type) => /rotat/.test(type));
+}
+
+/** The entries of one rotation that goes well, in order. */
+export const WELL = [
+  'credential.rotation_planned',
+  'credential.rotation_minted',
+  'credential.rotation_applied',
+  'credential.rotation_verified',
+  'credential.rotated',
+  'credential.rotation_retired',
+];
