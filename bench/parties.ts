@@ -4,7 +4,7 @@ import { Redis } from 'ioredis';
 import { systemClock } from '../src/shared/platform/clock.ts';
 import { newId } from '../src/shared/platform/ids.ts';
 import type { Deps } from '../src/shared/runtime/deps.ts';
-import type { CredentialDoc } from '../src/shared/store/documents.ts';
+import type { CredentialDoc } from '../src/shared/store/lifecycle/credentials.ts';
 import { seedCredentials } from './seed.ts';
 
 const PART = 2_000;

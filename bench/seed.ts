@@ -3,7 +3,7 @@ import { newId } from '../src/shared/platform/ids.ts';
 import { Secret } from '../src/shared/platform/secret.ts';
 import { chunk } from '../src/shared/queue/hints.ts';
 import type { Deps } from '../src/shared/runtime/deps.ts';
-import type { CredentialDoc } from '../src/shared/store/documents.ts';
+import type { CredentialDoc } from '../src/shared/store/lifecycle/credentials.ts';
 
 /** Active OAuth credentials of one tenant, with sealed tokens that live for an hour. Resolves to their ids. */
 export async function seedCredentials(

@@ -30,9 +30,9 @@ function transitionTable(): string {
 }
 
 function variableTable(): string {
-  type Row = { required?: true; default?: string; secret?: true; about: string };
-  const rows = Object.entries<Row>(VARIABLES).map(([name, row]) => [
-    code(name),
+  type Row = { name: string; required?: true; default?: string; secret?: true; about: string };
+  const rows = Object.values<Row>(VARIABLES).map((row) => [
+    code(row.name),
     row.required ? '**required**' : row.default ? code(row.default) : '',
     row.secret ? `${row.about} (secret)` : row.about,
   ]);

@@ -35,23 +35,62 @@ function importsOf(path: string, code: string): string[] {
   );
 }
 
-const layerOf = (path: string) => path.split('/').slice(0, 2).join('/');
+/**
+ * The floors, lowest first; each folder is on one, with all that lies below it. A file imports only from lower floors and from
+ * its own folder: neighbours on a floor do not know each other.
+ */
+const FLOORS: readonly (readonly string[])[] = [
+  ['src/shared/platform'],
+  ['src/shared/sealing', 'src/shared/queue', 'src/shared/providers'],
+  ['src/shared/store'],
+  ['src/shared/runtime'],
+  ['src/shared/work', 'src/shared/access'],
+  ['src/shared/keys'],
+  ['src/shared/audit'],
+  ['src/shared/events'],
+  ['src/shared/credentials', 'src/shared/delivery'],
+  ['src/shared/incidents', 'src/shared/report'],
+  ['src/api', 'src/workers', 'src/cli'],
+];
 
-/** What each part of the source may import from. */
-const MAY_IMPORT: Record<string, string[]> = {
-  'src/shared': ['src/shared'],
-  'src/api': ['src/api', 'src/shared'],
-  'src/workers': ['src/workers', 'src/shared'],
-  'src/cli': ['src/cli', 'src/shared'],
-};
+const roomOf = (path: string) => FLOORS.flat().find((room) => path.startsWith(`${room}/`));
 
-/** `path imports other` wherever a layer reaches where it may not. */
+const floorOf = (path: string) => FLOORS.findIndex((rooms) => rooms.includes(roomOf(path) ?? ''));
+
+/** `path imports other` wherever a file reaches up, sideways, or out of the source. Types count. */
 function trespasses(files: Pick<Source, 'path' | 'imports'>[]): string[] {
   return files.flatMap(({ path, imports }) =>
     imports
-      .filter((other) => !MAY_IMPORT[layerOf(path)]?.includes(layerOf(other)))
+      .filter((other) => roomOf(path) !== roomOf(other) && (floorOf(other) < 0 || floorOf(other) >= floorOf(path)))
       .map((other) => `${path} imports ${other}`),
   );
+}
+
+/** The imports between folders, types included: what stands in one folder counts as one. */
+function folderGraph(files: Pick<Source, 'path' | 'imports'>[]): Pick<Source, 'path' | 'valueImports'>[] {
+  return [...Map.groupBy(files, ({ path }) => dirname(path))].map(([path, group]) => ({
+    path,
+    valueImports: [...new Set(group.flatMap(({ imports }) => imports.map((other) => dirname(other))))].filter(
+      (other) => other !== path,
+    ),
+  }));
+}
+
+/** All that is loaded with a file. */
+function closureOf(files: Pick<Source, 'path' | 'valueImports'>[], start: string): Set<string> {
+  const graph = new Map(files.map(({ path, valueImports }) => [path, valueImports]));
+  const reached = new Set([start]);
+  for (const path of reached) for (const next of graph.get(path) ?? []) reached.add(next);
+  return reached;
+}
+
+const MAX_FILES_IN_FOLDER = 16;
+
+/** Folders in which one gets lost. */
+function crowded(paths: string[]): string[] {
+  return [...Map.groupBy(paths, (path) => dirname(path))]
+    .filter(([, files]) => files.length > MAX_FILES_IN_FOLDER)
+    .map(([folder, files]) => `${folder} has ${files.length} files`);
 }
 
 /** One cycle among the imports, as a path; null when there is none. */
@@ -95,7 +134,8 @@ function misuses(files: Pick<Source, 'path' | 'code'>[]): string[] {
 }
 
 describe('the source', () => {
-  test('api → shared ← workers: no layer reaches into another, nor into local/ or test/', () => {
+  test('every file stands on a floor, and imports from lower floors only', () => {
+    expect(sources.filter(({ path }) => floorOf(path) < 0)).toEqual([]);
     expect(sources.length).toBeGreaterThan(100);
     expect(sources.flatMap(({ imports }) => imports).filter((path) => !existsSync(join(ROOT, path)))).toEqual([]);
     expect(sources.flatMap(({ imports }) => imports).length).toBeGreaterThan(3 * sources.length);
@@ -106,14 +146,38 @@ describe('the source', () => {
     expect(findCycle(sources)).toBeNull();
   });
 
+  test('folders make no cycle either, types included', () => {
+    expect(findCycle(folderGraph(sources))).toBeNull();
+  });
+
+  test('no folder has so many files that one gets lost', () => {
+    expect(crowded(sources.map(({ path }) => path))).toEqual([]);
+  });
+
+  test('the API loads no rotator, no step of the playbook and no job', () => {
+    const loaded = [...closureOf(sources, 'src/api/run.ts')];
+    expect(loaded.length).toBeGreaterThan(100);
+    expect(loaded.filter((path) => /\/(?:rotators|playbook)\/|\/job\.ts$/.test(path))).toEqual([]);
+  });
+
   test('the environment, the clock and chance are read in one place each', () => {
     expect(misuses(sources)).toEqual([]);
   });
 
   test('these checks find what they look for', () => {
-    expect(
-      trespasses([{ path: 'src/api/a.ts', imports: ['src/workers/consumers.ts', 'local/ports.ts'] }]),
-    ).toHaveLength(2);
+    const wrong = [
+      { path: 'src/api/a.ts', imports: ['src/workers/consumers.ts', 'local/ports.ts', 'src/shared/store/commit.ts'] },
+      { path: 'src/shared/keys/a.ts', imports: ['src/shared/audit/b.ts', 'src/shared/keys/rotation/c.ts'] },
+      { path: 'src/shared/queue/a.ts', imports: ['src/shared/providers/b.ts', 'src/shared/platform/b.ts'] },
+    ];
+    expect(trespasses(wrong)).toHaveLength(4);
+    const circle = [
+      { path: 'x/a.ts', imports: ['x/y/b.ts'] },
+      { path: 'x/y/b.ts', imports: ['x/c.ts'] },
+    ];
+    expect(findCycle(folderGraph(circle))).toEqual(['x', 'x/y', 'x']);
+    expect(crowded(Array.from({ length: 17 }, (_, index) => `x/${index}.ts`))).toEqual(['x has 17 files']);
+    expect(closureOf([{ path: 'a.ts', valueImports: ['b.ts'] }], 'a.ts')).toEqual(new Set(['a.ts', 'b.ts']));
     const files = [
       { path: 'a.ts', valueImports: ['b.ts'] },
       { path: 'b.ts', valueImports: ['c.ts'] },

@@ -2,14 +2,16 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll } from 'vitest';
+import { reviveRetiredKeys } from '../src/shared/keys/rotation/retired-key-values.ts';
 import { systemClock } from '../src/shared/platform/clock.ts';
 import { type Config, parseConfig } from '../src/shared/platform/config/parse.ts';
 import { makeLog } from '../src/shared/platform/log.ts';
 import { systemRandom } from '../src/shared/platform/random.ts';
 import { type OpenedDeps, openDeps } from '../src/shared/runtime/open-deps.ts';
-import type { CredentialDoc, EventDoc } from '../src/shared/store/documents.ts';
+import type { CredentialDoc } from '../src/shared/store/lifecycle/credentials.ts';
+import type { EventDoc } from '../src/shared/store/lifecycle/events.ts';
 import { openJournal } from '../src/shared/work/journal.ts';
-import { type RunningWorkers, runWorkers } from '../src/workers/consumers.ts';
+import { openConsumers, type RunningConsumers } from '../src/workers/consumers.ts';
 import { testDatabase, testQueuePrefix, testRedisUrl } from './servers.ts';
 import { until } from './signals.ts';
 
@@ -58,16 +60,16 @@ export type TestSystem = {
   credential(query: Partial<CredentialDoc>, condition?: (doc: CredentialDoc) => boolean): Promise<CredentialDoc>;
   /** The event once it is settled. */
   settledEvent(id: string): Promise<EventDoc>;
-  startWorkers(workerId?: string): Promise<RunningWorkers>;
+  startWorkers(workerId?: string): Promise<RunningConsumers>;
   stop(): Promise<void>;
 };
 
 /** Dependencies and workers of one Keyturn in this process. */
 export async function startSystem(env: Record<string, string>): Promise<TestSystem> {
   const config = parseConfig(env);
-  const given = { clock: systemClock, random: systemRandom, log: makeLog(config.KEYTURN_LOG_LEVEL, {}) };
-  const deps = await openDeps(config, given);
-  const running: { workers: RunningWorkers; close(): void }[] = [];
+  const given = { clock: systemClock, random: systemRandom, log: makeLog(config.logLevel, {}) };
+  const deps = await openDeps(config, given, reviveRetiredKeys);
+  const running: { workers: RunningConsumers; close(): void }[] = [];
   return {
     deps,
     config,
@@ -88,8 +90,8 @@ export async function startSystem(env: Record<string, string>): Promise<TestSyst
         { what: `event ${id} to settle`, timeoutMs: 20_000 },
       ),
     startWorkers: async (workerId = `wrk_${running.length}`) => {
-      const journal = openJournal(config.KEYTURN_JOURNAL_DIR, workerId, systemClock);
-      const workers = await runWorkers({ ...deps, journal, workerId });
+      const journal = openJournal(config.journalDir, workerId, systemClock);
+      const workers = await openConsumers({ ...deps, journal, workerId });
       running.push({ workers, close: journal.close });
       return workers;
     },

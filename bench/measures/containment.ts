@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { freePort } from '../../local/ports.ts';
 import { FIRST_TENANT_ID } from '../../src/shared/access/bootstrap.ts';
 import { openMaterial } from '../../src/shared/keys/material.ts';
+import { reviveRetiredKeys } from '../../src/shared/keys/rotation/retired-key-values.ts';
 import { systemClock } from '../../src/shared/platform/clock.ts';
 import { parseConfig } from '../../src/shared/platform/config/parse.ts';
 import { makeLog } from '../../src/shared/platform/log.ts';
@@ -51,7 +52,11 @@ export async function containment(context: BenchContext): Promise<Result> {
     KEYTURN_PROVIDERS: 'stub,acme',
     KEYTURN_RATE_LIMIT_PER_MINUTE: '10000000',
   };
-  const deps = await openDeps(parseConfig(env), { clock: systemClock, random: systemRandom, log: makeLog('warn', {}) });
+  const deps = await openDeps(
+    parseConfig(env),
+    { clock: systemClock, random: systemRandom, log: makeLog('warn', {}) },
+    reviveRetiredKeys,
+  );
   const own = { ...env, KEYTURN_PORT: String(port), KEYTURN_BOOTSTRAP_KEY: key };
   const children = [forkFile('../src/api/main.ts', [], own), forkFile('../src/workers/main.ts', [], env)];
   try {

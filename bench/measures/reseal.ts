@@ -4,7 +4,7 @@ import { openMaterial } from '../../src/shared/keys/material.ts';
 import { countRemaining, requestRotation } from '../../src/shared/keys/rotation/requests.ts';
 import { VARIABLES } from '../../src/shared/platform/config/variables.ts';
 import type { Deps } from '../../src/shared/runtime/deps.ts';
-import type { KeyRotationDoc } from '../../src/shared/store/key-documents.ts';
+import type { KeyRotationDoc } from '../../src/shared/store/keys/key-rotations.ts';
 import { startApi } from '../api-process.ts';
 import { end, forkFile } from '../children.ts';
 import { type Bench, type BenchContext, perSecond, quantile, type Result } from '../contract.ts';
@@ -53,7 +53,7 @@ async function run(context: BenchContext): Promise<Result> {
         'values left under the old key': killed.left,
         'reads while it went on': checked.reads,
         'reads that failed': checked.failures,
-        [`sealed anew/s at the default pace of ${VARIABLES.KEYTURN_RESEAL_PER_SECOND.default}`]: paced.rate,
+        [`sealed anew/s at the default pace of ${VARIABLES.resealPerSecond.default}`]: paced.rate,
         'releases/s before and after': paced.quiet,
         'releases/s while it went on': paced.during,
       },

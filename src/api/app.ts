@@ -5,14 +5,14 @@ import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fas
 import { makeReleaser } from '../shared/credentials/release/release.ts';
 import type { Deps } from '../shared/runtime/deps.ts';
 import { type Metrics, watchQueues } from '../shared/runtime/metrics.ts';
-import { makeAuth } from './auth.ts';
-import { takeCloudEventTypes } from './cloud-events.ts';
-import type { Api, App } from './context.ts';
-import { describeApi } from './openapi.ts';
-import { cutOff, sendProblem } from './problem.ts';
-import { makeRateLimit } from './rate-limit.ts';
-import { makeSignatureCheck } from './request-signature.ts';
-import { refuseUnknownRoutes } from './route-table.ts';
+import { makeAuth } from './http/auth.ts';
+import { takeCloudEventTypes } from './http/cloud-events.ts';
+import type { Api, App } from './http/context.ts';
+import { describeApi } from './http/openapi.ts';
+import { cutOff, sendProblem } from './http/problem.ts';
+import { makeRateLimit } from './http/rate-limit.ts';
+import { makeSignatureCheck } from './http/request-signature.ts';
+import { refuseUnknownRoutes } from './http/route-table.ts';
 import { keyRoutes } from './routes/access/keys.ts';
 import { principalRoutes } from './routes/access/principals.ts';
 import { tenantRoutes } from './routes/access/tenants.ts';
@@ -70,7 +70,7 @@ export async function makeApp(deps: Deps, { metrics, stopping }: AppOptions): Pr
   const app = fastify({
     logger: false,
     bodyLimit: MAX_BODY_BYTES,
-    trustProxy: config.KEYTURN_TRUST_PROXY.length > 0 ? config.KEYTURN_TRUST_PROXY : false,
+    trustProxy: config.trustedProxies.length > 0 ? config.trustedProxies : false,
     genReqId: () => `req_${deps.random.bytes(12).toString('base64url')}`,
     exposeHeadRoutes: false,
     forceCloseConnections: 'idle',
@@ -85,7 +85,7 @@ export async function makeApp(deps: Deps, { metrics, stopping }: AppOptions): Pr
     metrics,
     auth: makeAuth(deps),
     releaser: makeReleaser(deps, metrics),
-    publicUrl: () => config.KEYTURN_PUBLIC_URL ?? addressOf(app, config),
+    publicUrl: () => config.publicUrl ?? addressOf(app, config),
     stopping,
   };
   app.setValidatorCompiler(validatorCompiler);
@@ -104,7 +104,7 @@ export async function makeApp(deps: Deps, { metrics, stopping }: AppOptions): Pr
 }
 
 function addHooks(app: App, { deps, auth, metrics }: Api): void {
-  const isHttps = deps.config.KEYTURN_PUBLIC_URL?.startsWith('https:');
+  const isHttps = deps.config.publicUrl?.startsWith('https:');
   const limitRate = makeRateLimit(deps);
   app.decorateRequest('principal', null);
   app.decorateRequest('startedAt', 0);
@@ -137,7 +137,7 @@ function addHooks(app: App, { deps, auth, metrics }: Api): void {
 }
 
 /** Where this process itself listens: the configured address, with the port that it got. */
-function addressOf(app: App, { KEYTURN_HOST: host, KEYTURN_PORT: port }: Deps['config']): string {
+function addressOf(app: App, { host, port }: Deps['config']): string {
   const address = app.server.address() as AddressInfo | null;
   const shown = ['0.0.0.0', '::'].includes(host) ? 'localhost' : host.includes(':') ? `[${host}]` : host;
   return `http://${shown}:${address?.port ?? port}`;

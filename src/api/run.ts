@@ -1,4 +1,5 @@
 import { bootstrap } from '../shared/access/bootstrap.ts';
+import { reviveRetiredKeys } from '../shared/keys/rotation/retired-key-values.ts';
 import { systemClock } from '../shared/platform/clock.ts';
 import type { Config } from '../shared/platform/config/parse.ts';
 import { AppError } from '../shared/platform/errors.ts';
@@ -7,7 +8,7 @@ import { systemRandom } from '../shared/platform/random.ts';
 import { makeMetrics, watchProcess } from '../shared/runtime/metrics.ts';
 import { openDeps } from '../shared/runtime/open-deps.ts';
 import { makeApp } from './app.ts';
-import type { App } from './context.ts';
+import type { App } from './http/context.ts';
 
 const IDLE_LOOK_MS = 50;
 
@@ -21,8 +22,8 @@ export type RunOptions = {
  * Throws what keeps the process from starting.
  */
 export async function runApi(config: Config, stopping: AbortSignal, { showKey }: RunOptions): Promise<void> {
-  const log = makeLog(config.KEYTURN_LOG_LEVEL, { process: 'api' });
-  const deps = await openDeps(config, { clock: systemClock, random: systemRandom, log });
+  const log = makeLog(config.logLevel, { process: 'api' });
+  const deps = await openDeps(config, { clock: systemClock, random: systemRandom, log }, reviveRetiredKeys);
   const metrics = makeMetrics();
   watchProcess(metrics);
   try {
@@ -33,7 +34,7 @@ export async function runApi(config: Config, stopping: AbortSignal, { showKey }:
     log.info({ address }, 'listening');
     await aborted(stopping);
     log.info('stopping');
-    await drain(app, config.KEYTURN_DRAIN_SECONDS);
+    await drain(app, config.drainMs);
   } finally {
     await deps.close();
   }
@@ -41,7 +42,7 @@ export async function runApi(config: Config, stopping: AbortSignal, { showKey }:
 }
 
 /** Throws `config_invalid` when the address cannot be had. */
-async function listen(app: App, { KEYTURN_HOST: host, KEYTURN_PORT: port }: Config): Promise<string> {
+async function listen(app: App, { host, port }: Config): Promise<string> {
   try {
     return await app.listen({ host, port });
   } catch (cause) {

@@ -1,6 +1,6 @@
 /** Rotations of keys and migrations of secrets, as the command line asks for them and shows them. */
 import { findRotation, type RotationRequest, requestRotation } from '../shared/keys/rotation/requests.ts';
-import type { KeyRotationDoc } from '../shared/store/key-documents.ts';
+import type { KeyRotationDoc } from '../shared/store/keys/key-rotations.ts';
 import type { Call, ExitCode } from './command.ts';
 import type { StoreDeps } from './store.ts';
 

@@ -3,27 +3,28 @@ import type { Config } from '../shared/platform/config/parse.ts';
 import { systemRandom } from '../shared/platform/random.ts';
 import type { Deps } from '../shared/runtime/deps.ts';
 import { loadKeyProvider } from '../shared/sealing/key-providers/load.ts';
-import { makeVault } from '../shared/sealing/sealer.ts';
+import { makeSealer } from '../shared/sealing/sealer.ts';
 import { openSecretStores } from '../shared/sealing/secret-stores/open.ts';
 import { makeCommitter } from '../shared/store/commit.ts';
 import { openDatabase } from '../shared/store/database.ts';
+import { makeDataKeyStore } from '../shared/store/keys/data-keys.ts';
 
 /** What a command on the store is given. */
-export type StoreDeps = Pick<Deps, 'database' | 'vault' | 'commit' | 'clock' | 'random' | 'keyProvider' | 'secrets'>;
+export type StoreDeps = Pick<Deps, 'database' | 'sealer' | 'commit' | 'clock' | 'random' | 'keyProvider' | 'secrets'>;
 
 /** The database and the keys, without Redis, for as long as `work` takes. */
 export async function withStore<T>(config: Config, work: (deps: StoreDeps) => Promise<T>): Promise<T> {
   const given = { clock: systemClock, random: systemRandom };
   const keyProvider = await loadKeyProvider(config, given);
   const secrets = await openSecretStores(config, given);
-  const database = await openDatabase(config.MONGODB_URI, config.KEYTURN_DATABASE);
-  const vault = makeVault({ dataKeys: database.collection('data_keys'), keyProvider, ...given });
+  const database = await openDatabase(config.mongodbUri, config.databaseName);
+  const sealer = makeSealer({ dataKeys: makeDataKeyStore(database), keyProvider, ...given });
   const { commit, idle } = makeCommitter(database);
   try {
-    return await work({ database, vault, commit, keyProvider, secrets, ...given });
+    return await work({ database, sealer, commit, keyProvider, secrets, ...given });
   } finally {
     await idle();
-    vault.close();
+    sealer.close();
     await database.close();
   }
 }

@@ -1,20 +1,20 @@
 /** Runs the processors of one process: its queues, its sweep, its journal, and its end. */
 import { DelayedError, type Job as Message, type Telemetry, Worker } from 'bullmq';
 import { BullMQOtel } from 'bullmq-otel';
-import { makePlaces, type Places } from '../shared/platform/concurrency/semaphore.ts';
+import { makeSemaphore, type Semaphore } from '../shared/platform/concurrency/semaphore.ts';
 import { AppError, toAppError } from '../shared/platform/errors.ts';
 import { CONSUMER, partitionOf } from '../shared/queue/hints.ts';
-import { JOBS, type JobName, PAYLOADS, WORKER_SETTINGS } from '../shared/queue/jobs.ts';
+import { JOBS, type JobName, WORKER_SETTINGS } from '../shared/queue/jobs.ts';
 import type { Job, WorkerDeps } from '../shared/work/job.ts';
 import { recoverJournals } from '../shared/work/recovery.ts';
-import { answerForeign, FOREIGN_KEEP } from './external-jobs.ts';
-import { JOBS_BY_NAME } from './jobs.ts';
+import { answerExternal, EXTERNAL_KEEP } from './external-jobs.ts';
+import { CREATE_JOBS } from './jobs.ts';
 import { sweep } from './sweep.ts';
 
 /** The queue name that stands for the sweep in `KEYTURN_QUEUES`. */
 export const SWEEP = 'sweep';
 
-export type RunningWorkers = {
+export type RunningConsumers = {
   /** Lets work in hand finish, within a limit. False: some is still under way, and its answers go to the journal. */
   stop(): Promise<boolean>;
 };
@@ -24,10 +24,10 @@ const JOURNAL_TOUCH_MS = 1_000;
 const COMMIT_MS = 2_000;
 
 /** Starts workers for the named queues (all when none is named). Throws `config_invalid` for a queue that there is not. */
-export async function runWorkers(given: Omit<WorkerDeps, 'placesAt'>): Promise<RunningWorkers> {
+export async function openConsumers(given: Omit<WorkerDeps, 'placesAt'>): Promise<RunningConsumers> {
   const deps: WorkerDeps = { ...given, placesAt: placesPerProvider(given.providers) };
-  const jobs = JOBS_BY_NAME;
-  const names = chosenQueues(deps.config.KEYTURN_QUEUES, [...jobs.keys()]);
+  const jobs = new Map(CREATE_JOBS.map((create) => create(deps)).map((job) => [job.name, job]));
+  const names = chosenQueues(deps.config.queues, [...jobs.keys()]);
   const draining = new AbortController();
   const telemetry = new BullMQOtel({ tracerName: 'keyturn' });
   const workers = names.flatMap((name) =>
@@ -38,7 +38,7 @@ export async function runWorkers(given: Omit<WorkerDeps, 'placesAt'>): Promise<R
   const alive = every(deps, JOURNAL_TOUCH_MS, ended.signal, async () => deps.journal.touch());
   const loops = [every(deps, JOURNAL_TOUCH_MS, draining.signal, () => recoverJournals(deps, jobs))];
   if (names.includes(SWEEP)) {
-    loops.push(every(deps, deps.config.KEYTURN_SWEEP_SECONDS, draining.signal, () => sweep(deps)));
+    loops.push(every(deps, deps.config.sweepPauseMs, draining.signal, () => sweep(deps)));
   }
   await Promise.all(workers.map((worker) => worker.waitUntilReady()));
   deps.log.info({ queues: names, workerId: deps.workerId }, 'workers are running');
@@ -56,11 +56,11 @@ export async function runWorkers(given: Omit<WorkerDeps, 'placesAt'>): Promise<R
 const PLACES_SHARE = 0.8;
 
 function placesPerProvider(providers: WorkerDeps['providers']): WorkerDeps['placesAt'] {
-  const places = new Map<string, Places>();
+  const places = new Map<string, Semaphore>();
   return (service) => {
     const known = places.get(service);
     if (known) return known;
-    const made = makePlaces(Math.max(1, Math.floor(providers.get(service).maxConcurrent * PLACES_SHARE)));
+    const made = makeSemaphore(Math.max(1, Math.floor(providers.get(service).maxConcurrent * PLACES_SHARE)));
     places.set(service, made);
     return made;
   };
@@ -79,23 +79,23 @@ function chosenQueues(asked: string[], known: JobName[]): (JobName | typeof SWEE
 
 function openWorkers(deps: WorkerDeps, job: Job, draining: AbortSignal, telemetry: Telemetry): Worker[] {
   const { config } = deps;
-  const settings = { redisUrl: config.REDIS_URL, prefix: config.KEYTURN_QUEUE_PREFIX, partitions: 1 };
-  const concurrency = job.name === 'refresh' ? config.KEYTURN_REFRESH_CONCURRENCY : JOBS[job.name].concurrency;
-  return Array.from({ length: config.KEYTURN_QUEUE_PARTITIONS }, (_, partition) => {
+  const settings = { redisUrl: config.redisUrl, prefix: config.queuePrefix, partitions: 1 };
+  const concurrency = job.name === 'refresh' ? config.refreshConcurrency : JOBS[job.name].concurrency;
+  return Array.from({ length: config.queuePartitions }, (_, partition) => {
     const { queue, prefix } = partitionOf(settings, job.name, partition);
     const lanes = makeLanes(deps.clock, concurrency);
-    const { foreign } = job;
+    const { external } = job;
     const process = (message: Message, token?: string): Promise<unknown> =>
-      foreign
-        ? answerForeign(deps, { ...job, foreign }, message, { token, draining })
+      external
+        ? answerExternal(deps, { ...job, external }, message, { token, draining })
         : lanes.run(message, token, () => processOne(deps, job, message.data, draining));
     const worker = new Worker(queue, process, {
-      connection: { url: config.REDIS_URL, ...CONSUMER },
+      connection: { url: config.redisUrl, ...CONSUMER },
       prefix,
       concurrency,
       telemetry,
       ...WORKER_SETTINGS,
-      ...(foreign && FOREIGN_KEEP),
+      ...(external && EXTERNAL_KEEP),
     });
     worker.on('error', (err) => deps.log.warn({ err, queue }, 'queue connection'));
     return worker;
@@ -131,17 +131,12 @@ function makeLanes(clock: WorkerDeps['clock'], concurrency: number) {
 
 /** A job is a hint: what goes wrong is logged, and the work is due again in MongoDB. */
 async function processOne(deps: WorkerDeps, job: Job, data: unknown, draining: AbortSignal): Promise<void> {
-  const payload = PAYLOADS[JOBS[job.name].payload].safeParse(data);
-  if (!payload.success) {
-    deps.log.error({ queue: job.name }, 'a job with a malformed payload was dropped');
-    return;
-  }
   try {
-    await job.process(deps, payload.data as never, draining);
+    await job.process(data, draining);
   } catch (thrown) {
     const err = toAppError(thrown);
-    const level = err.code === 'internal' ? 'error' : 'warn';
-    deps.log[level]({ err, queue: job.name }, 'a job ended early; its work is due again');
+    const isOurs = err.code === 'internal' || err.code === 'invalid_request';
+    deps.log[isOurs ? 'error' : 'warn']({ err, queue: job.name }, 'a job ended early; its work is due again');
   }
 }
 
@@ -166,7 +161,7 @@ async function stop(
   draining.abort();
   const closed = Promise.allSettled([...loops, ...workers.map((worker) => worker.close())]);
   const limit = new AbortController();
-  const { KEYTURN_DRAIN_SECONDS: drainMs, KEYTURN_CALL_TIMEOUT_SECONDS: callMs } = deps.config;
+  const { drainMs, callTimeoutMs: callMs } = deps.config;
   // A call that was made is waited for, whatever the limit: its answer exists once. It ends within twice its time-out.
   const timedOut = deps.clock.sleep(Math.max(drainMs, 2 * callMs + COMMIT_MS), limit.signal);
   const isLate = await Promise.race([closed.then(() => false), timedOut.then(() => true)]);

@@ -10,11 +10,11 @@ async function main(): Promise<void> {
     endpoint: process.env.OTEL_EXPORTER_OTLP_ENDPOINT,
     serviceName: process.env.OTEL_SERVICE_NAME ?? 'keyturn-workers',
   });
-  const { serve } = await import('./run.ts');
+  const { runWorkers } = await import('./run.ts');
   const stopping = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stopping.abort());
   try {
-    await serve(config, stopping.signal);
+    await runWorkers(config, stopping.signal);
   } finally {
     await telemetry.close();
   }

@@ -7,7 +7,6 @@ import type { Document } from 'mongodb';
 import { eventRow } from '../shared/events/catalogue.ts';
 import { chunk, JOB_SIZE } from '../shared/queue/hints.ts';
 import { type JobName, type JobPayload, PRIORITY } from '../shared/queue/jobs.ts';
-import { toStoreError } from '../shared/store/commit.ts';
 import type { CollectionName } from '../shared/store/database.ts';
 import type { WorkerDeps } from '../shared/work/job.ts';
 
@@ -102,7 +101,7 @@ const CLAIM_SIZE = 1_000;
 /** A claim is good for this long; then its work is due again. Milliseconds. */
 const CLAIM_MS = 30_000;
 /** So many jobs may wait in a queue before the sweep stops claiming for it: a backlog in MongoDB costs nothing. */
-const MOST_WAITING = 400;
+const MAX_WAITING = 400;
 
 /** One look at everything that may be due. Resolves to the number of objects handed to workers. */
 export async function sweep(deps: SweepDeps): Promise<number> {
@@ -133,7 +132,7 @@ async function sweepRow(deps: SweepDeps, row: DueRow): Promise<number> {
 
 async function isBackedUp(deps: SweepDeps, queues: JobName[]): Promise<boolean> {
   const waiting = await Promise.all(queues.map((queue) => deps.hints.waiting(queue)));
-  return waiting.some((count) => count >= MOST_WAITING);
+  return waiting.some((count) => count >= MAX_WAITING);
 }
 
 /** Claims up to `CLAIM_SIZE` documents in two calls. Two sweepers never claim the same one. `isLast`: no more are due. */
@@ -144,24 +143,20 @@ async function claimDue(deps: SweepDeps, row: DueRow): Promise<{ docs: DueDoc[];
   const until = new Date(now.getTime() + CLAIM_MS + Math.floor(deps.random.fraction() * CLAIM_MS));
   const set: Document = { [row.field]: until };
   if (row.claim) set[row.claim] = { $ifNull: [`$${row.claim}`, `$${row.field}`] };
-  try {
-    const projection = Object.fromEntries((row.read ?? ['_id']).map((field) => [field, 1]));
-    const found = (await collection
-      .find({ [row.field]: { $lte: now } }, { projection })
-      .sort({ [row.field]: 1 })
-      .limit(CLAIM_SIZE)
-      .toArray()) as DueDoc[];
-    const isLast = found.length < CLAIM_SIZE;
-    if (found.length === 0) return { docs: [], isLast };
-    const ids = found.map((doc) => doc._id);
-    const claimed = await collection.updateMany({ _id: { $in: ids }, [row.field]: { $lte: now } }, [{ $set: set }]);
-    if (claimed.modifiedCount === found.length) return { docs: found, isLast };
-    // Another sweeper was faster with some of them.
-    const ours = await collection.find({ _id: { $in: ids }, [row.field]: until }, { projection }).toArray();
-    return { docs: ours as DueDoc[], isLast };
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  const projection = Object.fromEntries((row.read ?? ['_id']).map((field) => [field, 1]));
+  const found = (await collection
+    .find({ [row.field]: { $lte: now } }, { projection })
+    .sort({ [row.field]: 1 })
+    .limit(CLAIM_SIZE)
+    .toArray()) as DueDoc[];
+  const isLast = found.length < CLAIM_SIZE;
+  if (found.length === 0) return { docs: [], isLast };
+  const ids = found.map((doc) => doc._id);
+  const claimed = await collection.updateMany({ _id: { $in: ids }, [row.field]: { $lte: now } }, [{ $set: set }]);
+  if (claimed.modifiedCount === found.length) return { docs: found, isLast };
+  // Another sweeper was faster with some of them.
+  const ours = await collection.find({ _id: { $in: ids }, [row.field]: until }, { projection }).toArray();
+  return { docs: ours as DueDoc[], isLast };
 }
 
 /**
@@ -172,11 +167,7 @@ async function giveUpClaims(deps: SweepDeps, row: DueRow): Promise<void> {
   if (!row.isClaimed) return;
   const now = deps.clock.now();
   const filter = { [row.field]: { $gt: new Date(now), $lte: new Date(now + 2 * CLAIM_MS) }, ...row.isClaimed };
-  try {
-    await deps.database.db.collection<DueDoc>(row.in).updateMany(filter, { $set: { [row.field]: new Date(now) } });
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  await deps.database.db.collection<DueDoc>(row.in).updateMany(filter, { $set: { [row.field]: new Date(now) } });
 }
 
 function groups<K>(docs: DueDoc[], key: (doc: DueDoc) => K): [K, string[]][] {

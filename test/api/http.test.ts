@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
 import { describe, expect, test } from 'vitest';
-import type { App } from '../../src/api/context.ts';
+import type { App } from '../../src/api/http/context.ts';
 import { testEnvironment } from '../../testkit/system.ts';
 import { ACME, type Answer, expectProblem, startApi } from './support.ts';
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { makeRateLimit } from '../../src/api/rate-limit.ts';
+import { makeRateLimit } from '../../src/api/http/rate-limit.ts';
 import { parseConfig } from '../../src/shared/platform/config/parse.ts';
 import { AppError } from '../../src/shared/platform/errors.ts';
 import { testEnvironment } from '../../testkit/system.ts';

@@ -2,13 +2,13 @@ import { randomBytes } from 'node:crypto';
 import type { InjectOptions } from 'fastify';
 import { afterAll, expect } from 'vitest';
 import { makeApp } from '../../src/api/app.ts';
-import type { App } from '../../src/api/context.ts';
+import type { App } from '../../src/api/http/context.ts';
 import { bootstrap } from '../../src/shared/access/bootstrap.ts';
 import { storeMaterial } from '../../src/shared/keys/material.ts';
 import { newId } from '../../src/shared/platform/ids.ts';
 import { Secret } from '../../src/shared/platform/secret.ts';
 import { makeMetrics } from '../../src/shared/runtime/metrics.ts';
-import type { CredentialDoc } from '../../src/shared/store/documents.ts';
+import type { CredentialDoc } from '../../src/shared/store/lifecycle/credentials.ts';
 import { startSystem, type TestSystem } from '../../testkit/system.ts';
 
 export const PUBLIC_URL = 'https://keyturn.test';

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { chainEntries } from '../../src/shared/audit/chain.ts';
-import type { Entry } from '../../src/shared/store/documents.ts';
+import type { Entry } from '../../src/shared/store/audit/inbox.ts';
 import { makeEntry } from '../../src/shared/store/entry.ts';
 import { startSystem, type TestSystem, testEnvironment } from '../../testkit/system.ts';
 

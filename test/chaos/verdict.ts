@@ -1,7 +1,9 @@
 /** What must hold when the storm is over, whatever happened in it. */
 import { GENESIS, hashEntry } from '../../src/shared/audit/chain.ts';
 import { openMaterial } from '../../src/shared/keys/material.ts';
-import type { ChainedEntry, CredentialDoc, EventDoc } from '../../src/shared/store/documents.ts';
+import type { ChainedEntry } from '../../src/shared/store/audit/entries.ts';
+import type { CredentialDoc } from '../../src/shared/store/lifecycle/credentials.ts';
+import type { EventDoc } from '../../src/shared/store/lifecycle/events.ts';
 import { until } from '../../testkit/signals.ts';
 import type { Model } from './traffic.ts';
 import type { World } from './world.ts';

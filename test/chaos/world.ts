@@ -1,4 +1,5 @@
 /** A whole Keyturn on servers of its own, with a proxy in every wire, and processes that are started again when they die. */
+
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -9,6 +10,7 @@ import { findMongod } from '../../local/mongod.ts';
 import { freePort } from '../../local/ports.ts';
 import { findRedis, type RedisServer, startRedis } from '../../local/redis.ts';
 import { type MongoServer, startMongo } from '../../local/servers.ts';
+import { reviveRetiredKeys } from '../../src/shared/keys/rotation/retired-key-values.ts';
 import { systemClock } from '../../src/shared/platform/clock.ts';
 import { parseConfig } from '../../src/shared/platform/config/parse.ts';
 import { makeLog } from '../../src/shared/platform/log.ts';
@@ -79,7 +81,7 @@ export async function startWorld(options: { nodes: number; say: (line: string) =
     KEYTURN_BOOTSTRAP_KEY: adminKey,
   };
   const given = { clock: systemClock, random: systemRandom, log: makeLog('silent', {}) };
-  const deps = await openDeps(parseConfig(direct), given);
+  const deps = await openDeps(parseConfig(direct), given, reviveRetiredKeys);
   const api = await supervise('api', env);
   const workers = [await supervise('workers', env), await supervise('workers', env)];
   const stop = async ({ keep }: { keep: boolean }) => {

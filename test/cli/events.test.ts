@@ -1,6 +1,6 @@
 import { afterAll, expect, test } from 'vitest';
 import { runCommand } from '../../src/cli/run.ts';
-import type { EventDoc } from '../../src/shared/store/documents.ts';
+import type { EventDoc } from '../../src/shared/store/lifecycle/events.ts';
 import { startSystem, testEnvironment } from '../../testkit/system.ts';
 
 const system = await startSystem(testEnvironment());

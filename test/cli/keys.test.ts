@@ -136,8 +136,8 @@ describe('keyturn tenants shred', () => {
     );
     await expect(openAll(api.deps, tenantId)).rejects.toEqual(code('secret_unreadable'));
     const context = { tenantId, objectId: 'x', generation: 1 };
-    await expect(api.deps.vault.seal('x', context)).rejects.toEqual(code('secret_unreadable'));
-    await expect(api.deps.vault.fingerprint(tenantId, 'x')).rejects.toEqual(code('secret_unreadable'));
+    await expect(api.deps.sealer.seal('x', context)).rejects.toEqual(code('secret_unreadable'));
+    await expect(api.deps.sealer.fingerprint(tenantId, 'x')).rejects.toEqual(code('secret_unreadable'));
     const keys = await api.deps.database.collection('data_keys').find({ tenantId }).toArray();
     for (const { purpose, wrapped } of keys) expect(wrapped === null).toBe(purpose !== 'entry');
     await until(async () => (await api.call('GET', '/v1/audit', { key })).status === 401, {

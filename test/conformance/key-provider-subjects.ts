@@ -4,7 +4,7 @@ import { systemClock } from '../../src/shared/platform/clock.ts';
 import type { Config } from '../../src/shared/platform/config/parse.ts';
 import { systemRandom } from '../../src/shared/platform/random.ts';
 import { Secret } from '../../src/shared/platform/secret.ts';
-import type { KeyProvider } from '../../src/shared/sealing/contract.ts';
+import type { KeyProvider } from '../../src/shared/sealing/key-providers/contract.ts';
 import { plugin as awsKms } from '../../src/shared/sealing/key-providers/plugins/aws-kms.ts';
 import { plugin as local } from '../../src/shared/sealing/key-providers/plugins/local.ts';
 import { plugin as vault } from '../../src/shared/sealing/key-providers/plugins/vault.ts';
@@ -43,7 +43,7 @@ function vaultKind(): string {
 
 async function makeLocal(): Promise<Subject> {
   const keys = [systemRandom.bytes(32), systemRandom.bytes(32)].map((key) => key.toString('base64'));
-  const create = (list: string[]) => local.create({ KEYTURN_ROOT_KEYS: new Secret(list.join(',')) } as Config, deps);
+  const create = (list: string[]) => local.create({ rootKeys: new Secret(list.join(',')) } as Config, deps);
   return {
     provider: create([keys[0]!]),
     rotate: async () => create([keys[1]!, keys[0]!]),
@@ -61,10 +61,10 @@ async function makeVault(derived: boolean): Promise<Subject> {
   const create = (address: string) =>
     vault.create(
       {
-        KEYTURN_VAULT_ADDR: address,
-        KEYTURN_VAULT_TOKEN: new Secret(server.token),
-        KEYTURN_VAULT_TRANSIT_MOUNT: mount,
-        KEYTURN_VAULT_TRANSIT_KEY: 'keyturn',
+        vaultAddress: address,
+        vaultToken: new Secret(server.token),
+        vaultTransitMount: mount,
+        vaultTransitKey: 'keyturn',
       } as Config,
       deps,
     );
@@ -84,7 +84,7 @@ async function makeKms(): Promise<Subject> {
   const AliasName = `alias/keyturn-${unique()}`;
   await client.send(new CreateAliasCommand({ AliasName, TargetKeyId: await newKey() }));
   const create = (endpoint: string) =>
-    awsKms.create({ KEYTURN_AWS_KMS_KEY_ID: AliasName, KEYTURN_AWS_KMS_ENDPOINT: endpoint } as Config, deps);
+    awsKms.create({ awsKmsKeyId: AliasName, awsKmsEndpoint: endpoint } as Config, deps);
   const provider = create(server.endpoint);
   const rotate = async () => {
     await client.send(new UpdateAliasCommand({ AliasName, TargetKeyId: await newKey() }));

@@ -1,9 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { systemRandom } from '../../src/shared/platform/random.ts';
-import type { DataKeyDoc, WrapContext, WrappedKey } from '../../src/shared/sealing/contract.ts';
-import { assertKeysAvailable, keyProviderNames } from '../../src/shared/sealing/key-providers/load.ts';
+import type { WrapContext, WrappedKey } from '../../src/shared/sealing/key-providers/contract.ts';
+import { keyProviderNames } from '../../src/shared/sealing/key-providers/load.ts';
+import { assertKeysAvailable } from '../../src/shared/sealing/root-keys.ts';
+import { makeDataKeyStore } from '../../src/shared/store/keys/data-keys.ts';
 import { testDatabase } from '../../testkit/servers.ts';
-import { code, testVault } from '../sealing/support.ts';
+import { code, testSealer } from '../sealing/support.ts';
 import { SUBJECTS, type Subject } from './key-provider-subjects.ts';
 
 const context: WrapContext = { tenantId: 'ten_a', purpose: 'seal', version: 1 };
@@ -86,12 +88,12 @@ describe.each(SUBJECTS)('key provider $name ($on)', ({ make }) => {
 
   test('carries a vault: what is sealed opens in another process, before and after its root key is rotated', async () => {
     const at = { tenantId: `ten_${systemRandom.bytes(4).toString('hex')}`, objectId: 'cred_1', generation: 1 };
-    const { jwe } = await testVault(database, { keyProvider: subject.provider }).seal('s3cret', at);
+    const { jwe } = await testSealer(database, { keyProvider: subject.provider }).seal('s3cret', at);
     const before = await subject.provider.currentKeyId();
     const rotated = await subject.rotate();
     expect(await rotated.currentKeyId()).not.toBe(before);
-    expect(await testVault(database, { keyProvider: rotated }).open(jwe, at)).toBe('s3cret');
+    expect(await testSealer(database, { keyProvider: rotated }).open(jwe, at)).toBe('s3cret');
     expect((await rotated.wrap(plain, context)).keyId).toBe(await rotated.currentKeyId());
-    await assertKeysAvailable({ dataKeys: database.db.collection<DataKeyDoc>('data_keys'), keyProvider: rotated });
+    await assertKeysAvailable({ dataKeys: makeDataKeyStore(database), keyProvider: rotated });
   });
 });

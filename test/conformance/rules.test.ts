@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { loadRules, type Signal } from '../../src/shared/incidents/rules/contract.ts';
+import { loadRules, type Observation } from '../../src/shared/incidents/rules/contract.ts';
 
 const CANARY = 'canary-7c30de';
 
-function signalsOf(type: string): Signal[] {
+function signalsOf(type: string): Observation[] {
   const outcomes = ['success', 'failure', 'denied'] as const;
   const reasons = [null, 'provider_grant_ended', 'refresh_outcome_unknown', 'compromise'];
   return outcomes.flatMap((outcome) =>
@@ -15,7 +15,7 @@ function signalsOf(type: string): Signal[] {
       principalId: n === 1 ? null : 'prn_1',
       ip: n === 2 ? null : '192.0.2.1',
       userAgent: n === 3 ? null : CANARY,
-      detail: (n === 0 ? {} : { confirmed: n > 1, source: 'x', said: CANARY }) as Signal['detail'],
+      detail: (n === 0 ? {} : { confirmed: n > 1, source: 'x', said: CANARY }) as Observation['detail'],
       at: 1_700_000_000_000,
     })),
   );

@@ -6,7 +6,7 @@ import { systemClock } from '../../src/shared/platform/clock.ts';
 import type { Config } from '../../src/shared/platform/config/parse.ts';
 import { systemRandom } from '../../src/shared/platform/random.ts';
 import { Secret } from '../../src/shared/platform/secret.ts';
-import type { SecretStore } from '../../src/shared/sealing/contract.ts';
+import type { SecretStore } from '../../src/shared/sealing/secret-stores/contract.ts';
 import { plugin as file } from '../../src/shared/sealing/secret-stores/plugins/file.ts';
 import { plugin as mongodb } from '../../src/shared/sealing/secret-stores/plugins/mongodb.ts';
 import { plugin as vault } from '../../src/shared/sealing/secret-stores/plugins/vault.ts';
@@ -39,7 +39,7 @@ export const STORE_SUBJECTS: { name: string; on: string; inline: boolean; make()
     name: 'vault',
     on: inject('vaultServer') ? 'real Vault' : 'stand-in with replies recorded from a real Vault',
     inline: false,
-    make: makeVault,
+    make: makeSealer,
   },
 ];
 
@@ -50,7 +50,7 @@ async function makeMongodb(): Promise<StoreSubject> {
 
 async function makeFile(): Promise<StoreSubject> {
   const dir = await mkdtemp(join(tmpdir(), 'keyturn-secrets-'));
-  const create = (KEYTURN_SECRET_DIR: string) => file.create({ KEYTURN_SECRET_DIR } as Config, deps);
+  const create = (secretDir: string) => file.create({ secretDir } as Config, deps);
   const files = async () => {
     const entries = await readdir(dir, { recursive: true, withFileTypes: true });
     return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
@@ -71,7 +71,7 @@ async function makeFile(): Promise<StoreSubject> {
   };
 }
 
-async function makeVault(): Promise<StoreSubject> {
+async function makeSealer(): Promise<StoreSubject> {
   const real = inject('vaultServer');
   const server = real ? { ...real, stop: async () => {} } : await startVaultStandIn();
   const mount = `kv-${systemRandom.bytes(6).toString('hex')}`;
@@ -79,9 +79,9 @@ async function makeVault(): Promise<StoreSubject> {
   const create = (address: string) =>
     vault.create(
       {
-        KEYTURN_VAULT_ADDR: address,
-        KEYTURN_VAULT_TOKEN: new Secret(server.token),
-        KEYTURN_VAULT_KV_MOUNT: mount,
+        vaultAddress: address,
+        vaultToken: new Secret(server.token),
+        vaultKvMount: mount,
       } as Config,
       deps,
     );

@@ -1,10 +1,16 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { AppError } from '../../src/shared/platform/errors.ts';
 import { systemRandom } from '../../src/shared/platform/random.ts';
-import type { SealContext, SealedValue, SecretStore, StoredSecret, Vault } from '../../src/shared/sealing/contract.ts';
+import type { Sealer } from '../../src/shared/sealing/contract.ts';
+import type {
+  SealContext,
+  SealedValue,
+  SecretStore,
+  StoredSecret,
+} from '../../src/shared/sealing/secret-stores/contract.ts';
 import { secretStoreNames } from '../../src/shared/sealing/secret-stores/open.ts';
 import { testDatabase } from '../../testkit/servers.ts';
-import { code, testVault } from '../sealing/support.ts';
+import { code, testSealer } from '../sealing/support.ts';
 import { STORE_SUBJECTS, type StoreSubject } from './secret-store-subjects.ts';
 
 /** A ref that no value has. */
@@ -20,9 +26,9 @@ describe.each(STORE_SUBJECTS)('secret store $name ($on)', ({ name, inline, make 
   const database = testDatabase();
   const credentials = database.db.collection<Credential>('credentials');
   let subject: StoreSubject;
-  let vault: Vault;
+  let sealer: Sealer;
   beforeAll(async () => {
-    vault = testVault(database);
+    sealer = testSealer(database);
     subject = await make();
   });
   afterAll(() => subject?.stop());
@@ -39,9 +45,9 @@ describe.each(STORE_SUBJECTS)('secret store $name ($on)', ({ name, inline, make 
     (await store.put([{ context, sealed }]))[0]!;
   const getOne = async (context: SealContext, stored: StoredSecret, store = subject.store) =>
     (await store.get([{ context, stored }]))[0];
-  const sealAndPut = async (plain: string, context: SealContext) => putOne(context, await vault.seal(plain, context));
+  const sealAndPut = async (plain: string, context: SealContext) => putOne(context, await sealer.seal(plain, context));
   const openOne = async (context: SealContext, stored: StoredSecret, store?: SecretStore) =>
-    vault.open((await getOne(context, stored, store)) ?? 'missing', context);
+    sealer.open((await getOne(context, stored, store)) ?? 'missing', context);
 
   /** The commit of a generation: compare-and-set on the credential's document. */
   const commit = async ({ objectId, generation }: SealContext, secret: StoredSecret) => {
@@ -67,7 +73,7 @@ describe.each(STORE_SUBJECTS)('secret store $name ($on)', ({ name, inline, make 
   test('keeps the order of many, with null where one is missing', async () => {
     const contexts = Array.from({ length: 60 }, () => newContext());
     const items = await Promise.all(
-      contexts.map(async (context) => ({ context, sealed: await vault.seal(context.objectId, context) })),
+      contexts.map(async (context) => ({ context, sealed: await sealer.seal(context.objectId, context) })),
     );
     const stored = await subject.store.put(items);
     const missing = { context: newContext(), stored: { store: name, keyVersion: 1, ref: NOWHERE } };
@@ -85,7 +91,7 @@ describe.each(STORE_SUBJECTS)('secret store $name ($on)', ({ name, inline, make 
 
   test('takes the same value twice: a writer that crashed may repeat itself', async () => {
     const context = newContext();
-    const sealed = await vault.seal('s3cret', context);
+    const sealed = await sealer.seal('s3cret', context);
     const first = await putOne(context, sealed);
     expect(await putOne(context, sealed)).toEqual(first);
     expect(await putOne(context, sealed, subject.reopened)).toEqual(first);
@@ -127,9 +133,9 @@ describe.each(STORE_SUBJECTS)('secret store $name ($on)', ({ name, inline, make 
 
   test('a value moved to another credential, tenant or generation does not open there', async () => {
     const context = newContext();
-    const { jwe, keyVersion } = await vault.seal('s3cret', context);
+    const { jwe, keyVersion } = await sealer.seal('s3cret', context);
     for (const other of [newContext(), { ...context, tenantId: 'ten_b' }, next(context)]) {
-      await vault.seal('its own', other);
+      await sealer.seal('its own', other);
       const stored = await putOne(other, { jwe, keyVersion });
       await expect(openOne(other, stored)).rejects.toEqual(code('secret_unreadable'));
     }
@@ -159,7 +165,7 @@ describe.each(STORE_SUBJECTS)('secret store $name ($on)', ({ name, inline, make 
   test('a destroyed credential leaves nothing in the store, not even what a crash left there; others stay', async () => {
     const [context, other] = [newContext(), newContext()];
     const kept = await sealAndPut('kept', other);
-    const values = await Promise.all([context, context, next(context)].map((one) => vault.seal('s3cret', one)));
+    const values = await Promise.all([context, context, next(context)].map((one) => sealer.seal('s3cret', one)));
     await subject.store.put(values.map((sealed, i) => ({ context: i < 2 ? context : next(context), sealed })));
     if (subject.contents) for (const { jwe } of values) expect(await subject.contents()).toContain(jwe);
     await subject.store.purge([context, newContext()]);
@@ -188,7 +194,7 @@ describe.each(STORE_SUBJECTS)('secret store $name ($on)', ({ name, inline, make 
     const { cutOff } = subject;
     if (!cutOff) return;
     const context = newContext();
-    const sealed = await vault.seal('x', context);
+    const sealed = await sealer.seal('x', context);
     const stored = { store: name, keyVersion: 1, ref: NOWHERE };
     for (const call of [
       () => cutOff.health(),

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { beforeAll, expect, test } from 'vitest';
 import { type Servers, startServers } from '../../local/servers.ts';
-import type { CredentialDoc } from '../../src/shared/store/documents.ts';
+import type { CredentialDoc } from '../../src/shared/store/lifecycle/credentials.ts';
 import type { AuthorizationServer } from '../../testkit/authorization-server.ts';
 import type { KeyturnProcess } from '../../testkit/process.ts';
 import { until } from '../../testkit/signals.ts';

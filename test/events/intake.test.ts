@@ -8,7 +8,7 @@ import { CompactEncrypt, exportJWK, generateKeyPair, importJWK, type JWK } from 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { AppError } from '../../src/shared/platform/errors.ts';
 import type { WorkerDeps } from '../../src/shared/work/job.ts';
-import { answerForeign } from '../../src/workers/external-jobs.ts';
+import { answerExternal } from '../../src/workers/external-jobs.ts';
 import { testRedisUrl } from '../../testkit/servers.ts';
 import { until } from '../../testkit/signals.ts';
 import { type Signing, signedHeaders } from '../../testkit/signed.ts';
@@ -221,10 +221,10 @@ describe('a job that cannot be taken yet', () => {
     const job = {
       name: 'intake' as const,
       process: async () => Promise.reject(new AppError(code)),
-      foreign: { refused: async () => void calls.push('recorded') },
+      external: { refused: async () => void calls.push('recorded') },
     };
     const given = { token: 't', draining: new AbortController().signal };
-    const thrown = await answerForeign(workerDeps(), job, message as never, given).catch((error: Error) => error.name);
+    const thrown = await answerExternal(workerDeps(), job, message as never, given).catch((error: Error) => error.name);
     return { thrown, calls };
   }
 

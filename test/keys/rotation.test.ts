@@ -39,7 +39,7 @@ describe('the rotation of a data key', () => {
     expect(new Set(after.map(({ place }) => place.stored.keyVersion))).toEqual(new Set([2]));
     expect(await versionsOf(deps, 'ten_all', 'seal')).toEqual(['1 retired', '2 active']);
     const old = before[0]!;
-    await expect(deps.vault.open(old.place.stored.jwe!, old.place.context)).rejects.toEqual(code('secret_unreadable'));
+    await expect(deps.sealer.open(old.place.stored.jwe!, old.place.context)).rejects.toEqual(code('secret_unreadable'));
   });
 
   test('leaves what a worker holds alone, and comes back for it; the holder writes as if nothing were', async () => {
@@ -104,15 +104,15 @@ describe('the rotation of a fingerprint key', () => {
     const { deps } = system;
     const ids = await seed(deps, 'ten_fp', 2);
     const credentials = deps.database.collection('credentials');
-    const past = await deps.vault.fingerprint('ten_fp', 'a token of the past');
+    const past = await deps.sealer.fingerprint('ten_fp', 'a token of the past');
     await credentials.updateOne({ _id: ids[0]! }, { $push: { fingerprints: past } });
     await rotationOf(deps, await rotate(deps, 'fingerprint', 'ten_fp'));
     expect(await versionsOf(deps, 'ten_fp', 'fingerprint')).toEqual(['1 decrypt_only', '2 active']);
     const tokens = ['at-seed-0-0123456789abcdefghijklmnop', 'rt-seed-0-0123456789abcdefghijklmnop'];
-    const fresh = await Promise.all(tokens.map((token) => deps.vault.fingerprint('ten_fp', token)));
+    const fresh = await Promise.all(tokens.map((token) => deps.sealer.fingerprint('ten_fp', token)));
     expect(fresh.every((one) => one.startsWith('v2.'))).toBe(true);
     expect((await credentials.findOne({ _id: ids[0]! }))!.fingerprints).toEqual([...fresh, past]);
-    const lookedUp = await deps.vault.fingerprints('ten_fp', 'a token of the past');
+    const lookedUp = await deps.sealer.fingerprints('ten_fp', 'a token of the past');
     expect(await credentials.findOne({ fingerprints: { $in: lookedUp } })).toMatchObject({ _id: ids[0] });
     await credentials.updateOne({ _id: ids[0]! }, { $pull: { fingerprints: past } });
     await rotationOf(deps, await rotate(deps, 'fingerprint', 'ten_fp'));
@@ -125,10 +125,10 @@ describe('what was sealed before a key was retired', () => {
     const { deps } = system;
     const [_id] = await seed(deps, 'ten_late', 1);
     const owner = { _id: _id!, tenantId: 'ten_late' };
-    const sealed = await deps.vault.seal('{"accessToken":"late"}', contextOf(owner, 2));
+    const sealed = await deps.sealer.seal('{"accessToken":"late"}', contextOf(owner, 2));
     expect(sealed.keyVersion).toBe(1);
     await rotationOf(deps, await rotate(deps, 'data', 'ten_late'));
-    await expect(deps.vault.open(sealed.jwe, contextOf(owner, 2))).rejects.toBeInstanceOf(AppError);
+    await expect(deps.sealer.open(sealed.jwe, contextOf(owner, 2))).rejects.toBeInstanceOf(AppError);
     const [secret] = await deps.secrets.put([{ context: contextOf(owner, 2), sealed }]);
     await deps.database
       .collection('credentials')

@@ -1,9 +1,9 @@
 import { seedCredentials } from '../../bench/seed.ts';
 import { requestRotation } from '../../src/shared/keys/rotation/requests.ts';
-import type { DataKeyPurpose } from '../../src/shared/sealing/contract.ts';
+import type { DataKeyPurpose } from '../../src/shared/sealing/key-providers/contract.ts';
 import type { Documents } from '../../src/shared/store/database.ts';
-import type { CredentialDoc } from '../../src/shared/store/documents.ts';
-import type { KeyRotationDoc, RotationKind } from '../../src/shared/store/key-documents.ts';
+import type { KeyRotationDoc, RotationKind } from '../../src/shared/store/keys/key-rotations.ts';
+import type { CredentialDoc } from '../../src/shared/store/lifecycle/credentials.ts';
 import {
   SEALED_COLLECTIONS,
   type SealedCollection,
@@ -52,7 +52,7 @@ export async function openAll(deps: Deps, tenantId: string) {
     for (const doc of docs) {
       for (const place of sealedValuesOf(name, doc as unknown as Documents[typeof name] as never)) {
         const [jwe] = await deps.secrets.get([place]);
-        found.push({ name, place, plain: await deps.vault.open(jwe ?? 'missing', place.context) });
+        found.push({ name, place, plain: await deps.sealer.open(jwe ?? 'missing', place.context) });
       }
     }
   }
@@ -69,7 +69,7 @@ export async function versionsOf(deps: Deps, tenantId: string, purpose: DataKeyP
 export async function seedEveryKind(deps: Deps, tenantId: string): Promise<void> {
   const sealed = async (plain: string, objectId: string, generation = 1) => ({
     store: 'mongodb',
-    ...(await deps.vault.seal(plain, { tenantId, objectId, generation })),
+    ...(await deps.sealer.seal(plain, { tenantId, objectId, generation })),
   });
   const rotation = { id: 'rot_1', generation: 1, attempt: 2 };
   const rows: Record<SealedCollection, object> = {

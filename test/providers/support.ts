@@ -3,8 +3,8 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { afterAll } from 'vitest';
 import { systemClock } from '../../src/shared/platform/clock.ts';
+import type { ProviderSettings } from '../../src/shared/platform/config/provider-settings.ts';
 import { Secret } from '../../src/shared/platform/secret.ts';
-import type { ProviderSettings } from '../../src/shared/providers/contract.ts';
 
 /** A request that the stub saw. */
 export type SeenRequest = { method: string; url: string; headers: IncomingMessage['headers']; body: string };

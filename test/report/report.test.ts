@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { chainEntries } from '../../src/shared/audit/chain.ts';
 import { newId } from '../../src/shared/platform/ids.ts';
 import { complianceSchema } from '../../src/shared/report/schema.ts';
-import type { IncidentDoc } from '../../src/shared/store/incident-documents.ts';
+import type { IncidentDoc } from '../../src/shared/store/compromise/incidents.ts';
 import { testEnvironment } from '../../testkit/system.ts';
 import { ACME, expectProblem, startApi } from '../api/support.ts';
 

@@ -4,10 +4,12 @@ import type { Config } from '../../src/shared/platform/config/parse.ts';
 import { systemRandom } from '../../src/shared/platform/random.ts';
 import { Secret } from '../../src/shared/platform/secret.ts';
 import type { DataKeyDoc } from '../../src/shared/sealing/contract.ts';
-import { assertKeysAvailable, keyProviderNames, loadKeyProvider } from '../../src/shared/sealing/key-providers/load.ts';
+import { keyProviderNames, loadKeyProvider } from '../../src/shared/sealing/key-providers/load.ts';
 import { makeLocalKeyProvider, rootKeyId } from '../../src/shared/sealing/key-providers/plugins/local.ts';
+import { assertKeysAvailable } from '../../src/shared/sealing/root-keys.ts';
+import { makeDataKeyStore } from '../../src/shared/store/keys/data-keys.ts';
 import { testDatabase } from '../../testkit/servers.ts';
-import { code, probedKeyProvider, testVault } from './support.ts';
+import { code, probedKeyProvider, testSealer } from './support.ts';
 
 const [a, b, c] = [1, 2, 3].map((byte) => Buffer.alloc(32, byte)) as [Buffer, Buffer, Buffer];
 const context = { tenantId: 'ten_a', purpose: 'seal' as const, version: 1 };
@@ -17,9 +19,9 @@ const configOf = (fields: Partial<Config>) => fields as Config;
 const loadLocal = (keys: string, staged = '') =>
   loadKeyProvider(
     configOf({
-      KEYTURN_KEY_PROVIDER: 'local',
-      KEYTURN_ROOT_KEYS: new Secret(keys),
-      KEYTURN_ROOT_KEYS_STAGED: new Secret(staged),
+      keyProvider: 'local',
+      rootKeys: new Secret(keys),
+      stagedRootKeys: new Secret(staged),
     }),
     deps,
   );
@@ -29,7 +31,7 @@ describe('key providers are found by their files', () => {
     const names = await keyProviderNames();
     expect(names).toContain('local');
     for (const name of names) {
-      const { plugin } = await import(`../../../src/shared/crypto/key-providers/${name}.ts`);
+      const { plugin } = await import(`../../src/shared/sealing/key-providers/plugins/${name}.ts`);
       expect(plugin.name).toBe(name);
     }
   });
@@ -37,7 +39,7 @@ describe('key providers are found by their files', () => {
   test.each(['nosuch', '../vault', 'local.ts', ''])(
     'the name %j is refused with the names that exist',
     async (name) => {
-      const config = { ...configOf({}), KEYTURN_KEY_PROVIDER: name };
+      const config = { ...configOf({}), keyProvider: name };
       await expect(loadKeyProvider(config, deps)).rejects.toThrow(/choose one of: .*local/);
     },
   );
@@ -85,10 +87,13 @@ describe('at start-up', () => {
   const at = (tenantId: string) => ({ tenantId, objectId: 'cred_1', generation: 1 });
 
   test('every root key that is in use must be there; a missing one is named, with what to do', async () => {
-    await testVault(database, { keyProvider: makeLocalKeyProvider([a]) }).seal('x', at('ten_a'));
-    await testVault(database, { keyProvider: makeLocalKeyProvider([b]) }).seal('x', at('ten_b'));
-    await assertKeysAvailable({ dataKeys, keyProvider: makeLocalKeyProvider([b, a]) });
-    const starting = assertKeysAvailable({ dataKeys, keyProvider: makeLocalKeyProvider([b]) });
+    await testSealer(database, { keyProvider: makeLocalKeyProvider([a]) }).seal('x', at('ten_a'));
+    await testSealer(database, { keyProvider: makeLocalKeyProvider([b]) }).seal('x', at('ten_b'));
+    await assertKeysAvailable({ dataKeys: makeDataKeyStore(database), keyProvider: makeLocalKeyProvider([b, a]) });
+    const starting = assertKeysAvailable({
+      dataKeys: makeDataKeyStore(database),
+      keyProvider: makeLocalKeyProvider([b]),
+    });
     await expect(starting).rejects.toEqual(code('config_invalid'));
     await expect(starting).rejects.toThrow(rootKeyId(a));
     await expect(starting).rejects.toThrow(/Configure the root key/);
@@ -96,12 +101,14 @@ describe('at start-up', () => {
 
   test('a root key that wraps only retired or destroyed data keys may go', async () => {
     await dataKeys.updateOne({ tenantId: 'ten_a' }, { $set: { state: 'destroyed', wrapped: null } });
-    await assertKeysAvailable({ dataKeys, keyProvider: makeLocalKeyProvider([b]) });
+    await assertKeysAvailable({ dataKeys: makeDataKeyStore(database), keyProvider: makeLocalKeyProvider([b]) });
   });
 
   test('an outage is an outage, not a wrong configuration', async () => {
     const { provider, state } = probedKeyProvider(makeLocalKeyProvider([b]));
     state.mode = 'down';
-    await expect(assertKeysAvailable({ dataKeys, keyProvider: provider })).rejects.toEqual(code('key_unavailable'));
+    await expect(assertKeysAvailable({ dataKeys: makeDataKeyStore(database), keyProvider: provider })).rejects.toEqual(
+      code('key_unavailable'),
+    );
   });
 });

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { DataKeyDoc } from '../../src/shared/sealing/contract.ts';
 import { makeLocalKeyProvider } from '../../src/shared/sealing/key-providers/plugins/local.ts';
 import { testDatabase } from '../../testkit/servers.ts';
-import { code, handClock, probedKeyProvider, testVault } from './support.ts';
+import { code, handClock, probedKeyProvider, testSealer } from './support.ts';
 
 const database = testDatabase();
 const dataKeys = database.db.collection<DataKeyDoc>('data_keys');
@@ -14,45 +14,45 @@ const TIMES = { maxAgeMs: 300_000, graceMs: 3_600_000, refreshMs: 30_000, retryM
 function processOf(options: object = {}) {
   const clock = handClock();
   const { provider, state } = probedKeyProvider(makeLocalKeyProvider([Buffer.alloc(32, 1)]));
-  return { vault: testVault(database, { ...TIMES, clock, keyProvider: provider, ...options }), clock, keys: state };
+  return { sealer: testSealer(database, { ...TIMES, clock, keyProvider: provider, ...options }), clock, keys: state };
 }
 
 describe('the first key', () => {
   test('is made once, however many ask at once', async () => {
-    const { vault, keys } = processOf();
-    const sealed = await Promise.all(Array.from({ length: 50 }, () => vault.seal('x', at('ten_first'))));
+    const { sealer, keys } = processOf();
+    const sealed = await Promise.all(Array.from({ length: 50 }, () => sealer.seal('x', at('ten_first'))));
     expect(keys).toMatchObject({ wraps: 1, unwraps: 1 });
-    expect(await Promise.all(sealed.map(({ jwe }) => vault.open(jwe, at('ten_first'))))).toEqual(Array(50).fill('x'));
+    expect(await Promise.all(sealed.map(({ jwe }) => sealer.open(jwe, at('ten_first'))))).toEqual(Array(50).fill('x'));
   });
 
   test('is one key when eight processes make it at the same time', async () => {
     const processes = Array.from({ length: 8 }, () => processOf());
-    const sealed = await Promise.all(processes.map(({ vault }) => vault.seal('x', at('ten_race'))));
+    const sealed = await Promise.all(processes.map(({ sealer }) => sealer.seal('x', at('ten_race'))));
     expect(await dataKeys.countDocuments({ tenantId: 'ten_race' })).toBe(1);
-    for (const { vault } of processes) {
-      for (const { jwe } of sealed) expect(await vault.open(jwe, at('ten_race'))).toBe('x');
+    for (const { sealer } of processes) {
+      for (const { jwe } of sealed) expect(await sealer.open(jwe, at('ten_race'))).toBe('x');
     }
   });
 
   test('is not made while the key provider is down, and is made after', async () => {
-    const { vault, keys } = processOf();
+    const { sealer, keys } = processOf();
     keys.mode = 'down';
-    await expect(vault.seal('x', at('ten_down'))).rejects.toEqual(code('key_unavailable'));
+    await expect(sealer.seal('x', at('ten_down'))).rejects.toEqual(code('key_unavailable'));
     expect(await dataKeys.countDocuments({ tenantId: 'ten_down' })).toBe(0);
     keys.mode = 'well';
-    await vault.seal('x', at('ten_down'));
+    await sealer.seal('x', at('ten_down'));
   });
 
   test('must unwrap before anything is sealed under it', async () => {
     const { provider } = probedKeyProvider();
     const oneWay = { ...provider, unwrap: makeLocalKeyProvider([Buffer.alloc(32, 5)]).unwrap };
-    const { vault } = processOf({ keyProvider: oneWay });
-    await expect(vault.seal('x', at('ten_oneway'))).rejects.toEqual(code('secret_unreadable'));
+    const { sealer } = processOf({ keyProvider: oneWay });
+    await expect(sealer.seal('x', at('ten_oneway'))).rejects.toEqual(code('secret_unreadable'));
   });
 
   test('lies in MongoDB wrapped only', async () => {
-    const { vault, keys } = processOf();
-    await vault.seal('x', at('ten_wrapped'));
+    const { sealer, keys } = processOf();
+    await sealer.seal('x', at('ten_wrapped'));
     const text = JSON.stringify(await dataKeys.findOne({ tenantId: 'ten_wrapped' }));
     for (const form of ['hex', 'base64', 'base64url'] as const)
       expect(text).not.toContain(keys.unwrapped[0]!.toString(form));
@@ -61,99 +61,99 @@ describe('the first key', () => {
 
 describe('the cache', () => {
   test('asks the key provider once per lifetime', async () => {
-    const { vault, clock, keys } = processOf();
-    const { jwe } = await vault.seal('x', at('ten_life'));
+    const { sealer, clock, keys } = processOf();
+    const { jwe } = await sealer.seal('x', at('ten_life'));
     for (let i = 0; i < 9; i += 1) {
       clock.advance(30_000);
-      await vault.open(jwe, at('ten_life'));
+      await sealer.open(jwe, at('ten_life'));
     }
     expect(keys.unwraps).toBe(1);
     clock.advance(30_000);
-    await Promise.all(Array.from({ length: 20 }, () => vault.open(jwe, at('ten_life'))));
+    await Promise.all(Array.from({ length: 20 }, () => sealer.open(jwe, at('ten_life'))));
     expect(keys.unwraps).toBe(2);
   });
 
   test('is bounded: the least recently used tenant goes, and its key is zeroed', async () => {
-    const { vault, keys } = processOf({ maxEntries: 2 });
-    await vault.seal('x', at('ten_1'));
-    await vault.seal('x', at('ten_2'));
-    await vault.seal('x', at('ten_1'));
-    await vault.seal('x', at('ten_3'));
+    const { sealer, keys } = processOf({ maxEntries: 2 });
+    await sealer.seal('x', at('ten_1'));
+    await sealer.seal('x', at('ten_2'));
+    await sealer.seal('x', at('ten_1'));
+    await sealer.seal('x', at('ten_3'));
     await turn();
     const zeroed = keys.unwrapped.map((bytes) => bytes.every((byte) => byte === 0));
     expect(zeroed).toEqual([false, true, false]);
-    await vault.seal('x', at('ten_2'));
+    await sealer.seal('x', at('ten_2'));
     expect(keys.unwraps).toBe(4);
   });
 
   test('never hands out a key that is already zeroed, even when it holds one entry and many tenants work at once', async () => {
-    const { vault } = processOf({ maxEntries: 1 });
+    const { sealer } = processOf({ maxEntries: 1 });
     const tenants = Array.from({ length: 30 }, (_, i) => at(`ten_crowd_${i % 10}`));
-    const sealed = await Promise.all(tenants.map((each) => vault.seal(each.tenantId, each)));
-    const opened = await Promise.all(sealed.map(({ jwe }, i) => vault.open(jwe, tenants[i]!)));
+    const sealed = await Promise.all(tenants.map((each) => sealer.seal(each.tenantId, each)));
+    const opened = await Promise.all(sealed.map(({ jwe }, i) => sealer.open(jwe, tenants[i]!)));
     expect(opened).toEqual(tenants.map((each) => each.tenantId));
   });
 
   test('zeroes what it replaces, what has expired, and everything on close', async () => {
-    const { vault, clock, keys } = processOf();
-    await vault.seal('x', at('ten_zero'));
+    const { sealer, clock, keys } = processOf();
+    await sealer.seal('x', at('ten_zero'));
     clock.advance(TIMES.maxAgeMs);
-    await vault.seal('x', at('ten_zero'));
+    await sealer.seal('x', at('ten_zero'));
     clock.advance(TIMES.maxAgeMs + TIMES.graceMs);
-    vault.evictExpired();
+    sealer.evictExpired();
     await turn();
-    await vault.seal('x', at('ten_zero'));
-    vault.close();
+    await sealer.seal('x', at('ten_zero'));
+    sealer.close();
     await turn();
     expect(keys.unwrapped).toHaveLength(3);
     for (const bytes of keys.unwrapped) expect(bytes.equals(Buffer.alloc(32))).toBe(true);
-    await vault.seal('x', at('ten_zero'));
+    await sealer.seal('x', at('ten_zero'));
   });
 });
 
 describe('while the key provider is away', () => {
   test('what is cached works on for the grace time, then there is a clear refusal, and it recovers', async () => {
-    const { vault, clock, keys } = processOf();
-    const { jwe } = await vault.seal('x', at('ten_grace'));
+    const { sealer, clock, keys } = processOf();
+    const { jwe } = await sealer.seal('x', at('ten_grace'));
     keys.mode = 'down';
     clock.advance(TIMES.maxAgeMs + TIMES.graceMs - 1);
-    expect(await vault.open(jwe, at('ten_grace'))).toBe('x');
-    await vault.seal('y', at('ten_grace'));
+    expect(await sealer.open(jwe, at('ten_grace'))).toBe('x');
+    await sealer.seal('y', at('ten_grace'));
     clock.advance(1);
-    await expect(vault.open(jwe, at('ten_grace'))).rejects.toEqual(code('key_unavailable'));
-    await expect(vault.seal('y', at('ten_grace'))).rejects.toEqual(code('key_unavailable'));
+    await expect(sealer.open(jwe, at('ten_grace'))).rejects.toEqual(code('key_unavailable'));
+    await expect(sealer.seal('y', at('ten_grace'))).rejects.toEqual(code('key_unavailable'));
     await turn();
     expect(keys.unwrapped[0]!.equals(Buffer.alloc(32))).toBe(true);
     keys.mode = 'well';
-    expect(await vault.open(jwe, at('ten_grace'))).toBe('x');
+    expect(await sealer.open(jwe, at('ten_grace'))).toBe('x');
   });
 
   test('it is asked again once per pause, not by every caller', async () => {
-    const { vault, clock, keys } = processOf();
-    const { jwe } = await vault.seal('x', at('ten_pause'));
+    const { sealer, clock, keys } = processOf();
+    const { jwe } = await sealer.seal('x', at('ten_pause'));
     keys.mode = 'down';
     clock.advance(TIMES.maxAgeMs);
-    for (let i = 0; i < 20; i += 1) await vault.open(jwe, at('ten_pause'));
+    for (let i = 0; i < 20; i += 1) await sealer.open(jwe, at('ten_pause'));
     expect(keys.unwraps).toBe(2);
     clock.advance(TIMES.retryMs);
-    for (let i = 0; i < 20; i += 1) await vault.open(jwe, at('ten_pause'));
+    for (let i = 0; i < 20; i += 1) await sealer.open(jwe, at('ten_pause'));
     expect(keys.unwraps).toBe(3);
   });
 
   test('hanging, it holds nobody up who has a cached key', async () => {
-    const { vault, clock, keys } = processOf();
-    const { jwe } = await vault.seal('x', at('ten_hang'));
+    const { sealer, clock, keys } = processOf();
+    const { jwe } = await sealer.seal('x', at('ten_hang'));
     keys.mode = 'hanging';
     clock.advance(TIMES.maxAgeMs);
-    for (let i = 0; i < 20; i += 1) expect(await vault.open(jwe, at('ten_hang'))).toBe('x');
+    for (let i = 0; i < 20; i += 1) expect(await sealer.open(jwe, at('ten_hang'))).toBe('x');
   });
 
   test('but a key that was taken away is refused at once, without grace, and zeroed', async () => {
-    const { vault, clock, keys } = processOf();
-    const { jwe } = await vault.seal('x', at('ten_taken'));
+    const { sealer, clock, keys } = processOf();
+    const { jwe } = await sealer.seal('x', at('ten_taken'));
     keys.mode = 'refusing';
     clock.advance(TIMES.maxAgeMs);
-    await expect(vault.open(jwe, at('ten_taken'))).rejects.toEqual(code('secret_unreadable'));
+    await expect(sealer.open(jwe, at('ten_taken'))).rejects.toEqual(code('secret_unreadable'));
     await turn();
     expect(keys.unwrapped[0]!.equals(Buffer.alloc(32))).toBe(true);
   });
@@ -162,33 +162,33 @@ describe('while the key provider is away', () => {
 describe('what another process does with the keys', () => {
   test('a new version opens at once and is sealed with within the refresh time', async () => {
     const [here, there] = [processOf(), processOf()];
-    await here.vault.seal('x', at('ten_new'));
+    await here.sealer.seal('x', at('ten_new'));
     await addVersion('ten_new', 2);
-    const sealed = await there.vault.seal('y', at('ten_new'));
+    const sealed = await there.sealer.seal('y', at('ten_new'));
     expect(sealed.keyVersion).toBe(2);
-    expect(await here.vault.open(sealed.jwe, at('ten_new'))).toBe('y');
+    expect(await here.sealer.open(sealed.jwe, at('ten_new'))).toBe('y');
     here.clock.advance(TIMES.refreshMs);
-    expect((await here.vault.seal('z', at('ten_new'))).keyVersion).toBe(2);
+    expect((await here.sealer.seal('z', at('ten_new'))).keyVersion).toBe(2);
   });
 
   test('an old version opens until it is retired', async () => {
-    const { vault, clock } = processOf();
-    const { jwe } = await vault.seal('x', at('ten_old'));
+    const { sealer, clock } = processOf();
+    const { jwe } = await sealer.seal('x', at('ten_old'));
     await addVersion('ten_old', 2);
     clock.advance(TIMES.refreshMs);
-    expect(await vault.open(jwe, at('ten_old'))).toBe('x');
+    expect(await sealer.open(jwe, at('ten_old'))).toBe('x');
     await dataKeys.updateOne({ _id: 'ten_old:seal:1' }, { $set: { state: 'retired' } });
     clock.advance(TIMES.refreshMs);
-    await expect(vault.open(jwe, at('ten_old'))).rejects.toEqual(code('secret_unreadable'));
+    await expect(sealer.open(jwe, at('ten_old'))).rejects.toEqual(code('secret_unreadable'));
   });
 
   test('destroyed keys stop opening and sealing within the refresh time, are zeroed, and are not made anew', async () => {
-    const { vault, clock, keys } = processOf();
-    const { jwe } = await vault.seal('x', at('ten_shred'));
+    const { sealer, clock, keys } = processOf();
+    const { jwe } = await sealer.seal('x', at('ten_shred'));
     await dataKeys.updateMany({ tenantId: 'ten_shred' }, { $set: { state: 'destroyed', wrapped: null } });
     clock.advance(TIMES.refreshMs);
-    await expect(vault.open(jwe, at('ten_shred'))).rejects.toEqual(code('secret_unreadable'));
-    await expect(vault.seal('y', at('ten_shred'))).rejects.toEqual(code('secret_unreadable'));
+    await expect(sealer.open(jwe, at('ten_shred'))).rejects.toEqual(code('secret_unreadable'));
+    await expect(sealer.seal('y', at('ten_shred'))).rejects.toEqual(code('secret_unreadable'));
     await turn();
     expect(keys.unwrapped[0]!.equals(Buffer.alloc(32))).toBe(true);
     expect(await dataKeys.countDocuments({ tenantId: 'ten_shred' })).toBe(1);
@@ -196,12 +196,12 @@ describe('what another process does with the keys', () => {
   });
 
   test('a wrapped key copied to another tenant does not unwrap there', async () => {
-    const { vault } = processOf();
-    await vault.seal('x', at('ten_from'));
+    const { sealer } = processOf();
+    await sealer.seal('x', at('ten_from'));
     const { wrapped } = (await dataKeys.findOne({ tenantId: 'ten_from' }))!;
-    await vault.seal('x', at('ten_to'));
+    await sealer.seal('x', at('ten_to'));
     await dataKeys.updateOne({ tenantId: 'ten_to' }, { $set: { wrapped } });
-    await expect(processOf().vault.seal('y', at('ten_to'))).rejects.toEqual(code('secret_unreadable'));
+    await expect(processOf().sealer.seal('y', at('ten_to'))).rejects.toEqual(code('secret_unreadable'));
   });
 });
 
@@ -214,12 +214,12 @@ describe('while MongoDB is away', () => {
         return Reflect.get(target, name).bind(target);
       },
     });
-    const { vault, clock } = processOf({ dataKeys: flaky });
-    await vault.seal('x', at('ten_away'));
+    const { sealer, clock } = processOf({ dataKeys: flaky });
+    await sealer.seal('x', at('ten_away'));
     away = true;
     clock.advance(TIMES.refreshMs);
-    await vault.seal('x', at('ten_away'));
-    await expect(vault.seal('x', at('ten_unknown'))).rejects.toEqual(code('store_unavailable'));
+    await sealer.seal('x', at('ten_away'));
+    await expect(sealer.seal('x', at('ten_unknown'))).rejects.toEqual(code('store_unavailable'));
   });
 });
 

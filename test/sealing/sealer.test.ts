@@ -6,20 +6,20 @@ import type { DataKeyDoc } from '../../src/shared/sealing/contract.ts';
 import { sealJwe } from '../../src/shared/sealing/jwe.ts';
 import { makeLocalKeyProvider } from '../../src/shared/sealing/key-providers/plugins/local.ts';
 import { testDatabase } from '../../testkit/servers.ts';
-import { code, probedKeyProvider, testVault } from './support.ts';
+import { code, probedKeyProvider, testSealer } from './support.ts';
 
 const database = testDatabase();
 const dataKeys = database.db.collection<DataKeyDoc>('data_keys');
 const context = { tenantId: 'ten_a', objectId: 'cred_1', generation: 1 };
 
 describe('what is sealed opens in its own place only', () => {
-  const vault = testVault(database);
+  const sealer = testSealer(database);
 
   test('round trip, with the version of the data key', async () => {
-    const sealed = await vault.seal('s3cret', context);
+    const sealed = await sealer.seal('s3cret', context);
     expect(sealed.keyVersion).toBe(1);
     expect(sealed.jwe).not.toContain('s3cret');
-    expect(await vault.open(sealed.jwe, context)).toBe('s3cret');
+    expect(await sealer.open(sealed.jwe, context)).toBe('s3cret');
   });
 
   test.each([
@@ -28,51 +28,51 @@ describe('what is sealed opens in its own place only', () => {
     ['an older generation', { generation: 2 }],
     ['a newer generation', { generation: 0 }],
   ])('not for %s', async (_, other) => {
-    await vault.seal('their own', { ...context, ...other });
-    const { jwe } = await vault.seal('s3cret', context);
-    await expect(vault.open(jwe, { ...context, ...other })).rejects.toEqual(code('secret_unreadable'));
+    await sealer.seal('their own', { ...context, ...other });
+    const { jwe } = await sealer.seal('s3cret', context);
+    await expect(sealer.open(jwe, { ...context, ...other })).rejects.toEqual(code('secret_unreadable'));
   });
 
   test('nor when its header is changed to name the other place', async () => {
-    const { jwe } = await vault.seal('s3cret', context);
-    const other = await vault.seal('their own', { ...context, objectId: 'cred_2' });
+    const { jwe } = await sealer.seal('s3cret', context);
+    const other = await sealer.seal('their own', { ...context, objectId: 'cred_2' });
     const moved = [other.jwe.split('.')[0], ...jwe.split('.').slice(1)].join('.');
-    await expect(vault.open(moved, { ...context, objectId: 'cred_2' })).rejects.toEqual(code('secret_unreadable'));
+    await expect(sealer.open(moved, { ...context, objectId: 'cred_2' })).rejects.toEqual(code('secret_unreadable'));
   });
 
   test('nor under a key id of another purpose or tenant', async () => {
-    const { jwe } = await vault.seal('s3cret', context);
+    const { jwe } = await sealer.seal('s3cret', context);
     const [head, ...rest] = jwe.split('.');
     const header = JSON.parse(Buffer.from(head!, 'base64url').toString());
     for (const kid of ['ten_b:seal:1', 'ten_a:entry:1', 'ten_a:seal:01', 'ten_a:seal:1e0', 'ten_a:seal:NaN', '1', '']) {
       const altered = Buffer.from(JSON.stringify({ ...header, kid })).toString('base64url');
-      await expect(vault.open([altered, ...rest].join('.'), context)).rejects.toEqual(code('secret_unreadable'));
+      await expect(sealer.open([altered, ...rest].join('.'), context)).rejects.toEqual(code('secret_unreadable'));
     }
   });
 
   test('nor under such a key id when its maker holds the data key', async () => {
     const { provider, state } = probedKeyProvider();
-    const vault = testVault(database, { keyProvider: provider });
+    const sealer = testSealer(database, { keyProvider: provider });
     const place = { ...context, tenantId: 'ten_kid' };
-    await vault.seal('s3cret', place);
+    await sealer.seal('s3cret', place);
     const forge = (kid: string) =>
       sealJwe('forged', state.unwrapped[0]!, { kid, tid: 'ten_kid', oid: place.objectId, gen: 1 }, systemRandom);
-    expect(await vault.open(forge('ten_kid:seal:1'), place)).toBe('forged');
+    expect(await sealer.open(forge('ten_kid:seal:1'), place)).toBe('forged');
     for (const kid of ['ten_kid:entry:1', 'ten_b:seal:1', 'ten_kid:seal:01', '1']) {
-      await expect(vault.open(forge(kid), place)).rejects.toEqual(code('secret_unreadable'));
+      await expect(sealer.open(forge(kid), place)).rejects.toEqual(code('secret_unreadable'));
     }
   });
 
   test('opening for a tenant without keys makes none', async () => {
-    const { jwe } = await vault.seal('s3cret', context);
+    const { jwe } = await sealer.seal('s3cret', context);
     const nobody = { ...context, tenantId: 'ten_nobody' };
-    await expect(vault.open(jwe, nobody)).rejects.toEqual(code('secret_unreadable'));
+    await expect(sealer.open(jwe, nobody)).rejects.toEqual(code('secret_unreadable'));
     expect(await dataKeys.countDocuments({ tenantId: 'ten_nobody' })).toBe(0);
   });
 
   test('another JOSE library opens it with the data key in hand', async () => {
     const { provider, state } = probedKeyProvider();
-    const { jwe } = await testVault(database, { keyProvider: provider }).seal('s3cret', {
+    const { jwe } = await testSealer(database, { keyProvider: provider }).seal('s3cret', {
       ...context,
       tenantId: 'ten_j',
     });
@@ -83,7 +83,7 @@ describe('what is sealed opens in its own place only', () => {
 
 describe('fingerprints find a credential by a leaked string', () => {
   test('the same string gives the same fingerprint, in another process too, and never across tenants', async () => {
-    const [one, two] = [testVault(database), testVault(database)];
+    const [one, two] = [testSealer(database), testSealer(database)];
     const print = await one.fingerprint('ten_f', 'tok');
     expect(print).toMatch(/^v1\.[A-Za-z0-9_-]{43}$/);
     expect(await two.fingerprint('ten_f', 'tok')).toBe(print);
@@ -94,25 +94,25 @@ describe('fingerprints find a credential by a leaked string', () => {
 
   test('it is HMAC-SHA-256 under a key that seals nothing', async () => {
     const { provider, state } = probedKeyProvider();
-    const vault = testVault(database, { keyProvider: provider });
-    const print = await vault.fingerprint('ten_h', 'tok');
+    const sealer = testSealer(database, { keyProvider: provider });
+    const print = await sealer.fingerprint('ten_h', 'tok');
     const [key] = state.unwrapped;
     expect(print).toBe(`v1.${createHmac('sha256', key!).update('tok').digest('base64url')}`);
-    const { jwe } = await vault.seal('x', { ...context, tenantId: 'ten_h' });
+    const { jwe } = await sealer.seal('x', { ...context, tenantId: 'ten_h' });
     await expect(compactDecrypt(jwe, key!)).rejects.toThrow();
   });
 
   test('a tenant without a key yet is not remembered as one: the first key of another process is found at once', async () => {
-    const [one, two] = [testVault(database), testVault(database)];
+    const [one, two] = [testSealer(database), testSealer(database)];
     expect(await one.fingerprints('ten_i', 'tok')).toEqual([]);
     const print = await two.fingerprint('ten_i', 'tok');
     expect(await one.fingerprints('ten_i', 'tok')).toEqual([print]);
   });
 
   test('a string is looked up under every version that still opens, the newest first', async () => {
-    const old = await testVault(database).fingerprint('ten_k', 'tok');
+    const old = await testSealer(database).fingerprint('ten_k', 'tok');
     await addVersion('ten_k', 'fingerprint', 2);
-    const [newest, older, ...rest] = await testVault(database).fingerprints('ten_k', 'tok');
+    const [newest, older, ...rest] = await testSealer(database).fingerprints('ten_k', 'tok');
     expect(newest).toMatch(/^v2\./);
     expect([older, ...rest]).toEqual([old]);
   });
@@ -120,23 +120,23 @@ describe('fingerprints find a credential by a leaked string', () => {
 
 describe('MACs of entries', () => {
   test('hold for the text and tenant that they were made for only', async () => {
-    const vault = testVault(database);
-    const mac = await vault.mac('ten_m', 'entry');
-    await vault.mac('ten_n', 'entry');
-    expect(await vault.checkMac('ten_m', 'entry', mac)).toBe(true);
-    expect(await vault.checkMac('ten_m', 'entry!', mac)).toBe(false);
-    expect(await vault.checkMac('ten_n', 'entry', mac)).toBe(false);
+    const sealer = testSealer(database);
+    const mac = await sealer.mac('ten_m', 'entry');
+    await sealer.mac('ten_n', 'entry');
+    expect(await sealer.checkMac('ten_m', 'entry', mac)).toBe(true);
+    expect(await sealer.checkMac('ten_m', 'entry!', mac)).toBe(false);
+    expect(await sealer.checkMac('ten_n', 'entry', mac)).toBe(false);
     for (const wrong of ['', 'v1.', mac.slice(1), mac.slice(0, -1), `${mac}A`, mac.replace('v1.', 'v01.')]) {
-      expect(await vault.checkMac('ten_m', 'entry', wrong)).toBe(false);
+      expect(await sealer.checkMac('ten_m', 'entry', wrong)).toBe(false);
     }
   });
 
   test('hold after the key was rotated', async () => {
-    const mac = await testVault(database).mac('ten_o', 'entry');
+    const mac = await testSealer(database).mac('ten_o', 'entry');
     await addVersion('ten_o', 'entry', 2);
-    const vault = testVault(database);
-    expect(await vault.mac('ten_o', 'entry')).toMatch(/^v2\./);
-    expect(await vault.checkMac('ten_o', 'entry', mac)).toBe(true);
+    const sealer = testSealer(database);
+    expect(await sealer.mac('ten_o', 'entry')).toMatch(/^v2\./);
+    expect(await sealer.checkMac('ten_o', 'entry', mac)).toBe(true);
   });
 });
 

@@ -2,9 +2,10 @@ import { expect } from 'vitest';
 import { systemClock } from '../../src/shared/platform/clock.ts';
 import { AppError } from '../../src/shared/platform/errors.ts';
 import { systemRandom } from '../../src/shared/platform/random.ts';
-import type { DataKeyDoc, KeyProvider } from '../../src/shared/sealing/contract.ts';
+import type { KeyProvider } from '../../src/shared/sealing/key-providers/contract.ts';
 import { makeLocalKeyProvider } from '../../src/shared/sealing/key-providers/plugins/local.ts';
-import { makeVault, type VaultOptions } from '../../src/shared/sealing/sealer.ts';
+import { makeSealer, type SealerOptions } from '../../src/shared/sealing/sealer.ts';
+import { makeDataKeyStore } from '../../src/shared/store/keys/data-keys.ts';
 import type { TestDatabase } from '../../testkit/servers.ts';
 
 /** A clock whose time is set by hand; its sleeps are real, so that a hanging party shows. */
@@ -49,9 +50,9 @@ export function probedKeyProvider(inner: KeyProvider = makeLocalKeyProvider([sys
 }
 
 /** A vault over the test's own `data_keys`. Each call is like another process: it shares the database only. */
-export function testVault(database: TestDatabase, options: Partial<VaultOptions> = {}) {
-  return makeVault({
-    dataKeys: database.db.collection<DataKeyDoc>('data_keys'),
+export function testSealer(database: TestDatabase, options: Partial<SealerOptions> = {}) {
+  return makeSealer({
+    dataKeys: makeDataKeyStore(database),
     keyProvider: makeLocalKeyProvider([Buffer.alloc(32, 1)]),
     clock: systemClock,
     random: systemRandom,

@@ -3,12 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { seedCredentials } from '../../bench/seed.ts';
-import { plugin as refresh } from '../../src/shared/credentials/refresh/job.ts';
+import { createRefreshJob } from '../../src/shared/credentials/refresh/job.ts';
 import type { Generation } from '../../src/shared/credentials/secret-generation.ts';
 import { storeMaterial } from '../../src/shared/keys/material.ts';
 import { systemClock } from '../../src/shared/platform/clock.ts';
 import { Secret } from '../../src/shared/platform/secret.ts';
-import type { CredentialDoc } from '../../src/shared/store/documents.ts';
+import type { CredentialDoc } from '../../src/shared/store/lifecycle/credentials.ts';
 import type { WorkerDeps } from '../../src/shared/work/job.ts';
 import { type Journal, openJournal } from '../../src/shared/work/journal.ts';
 import { hold } from '../../src/shared/work/leases.ts';
@@ -39,7 +39,8 @@ async function takeUp(): Promise<void> {
   const longAgo = new Date(Date.now() - 60_000);
   utimesSync(join(dir, 'dead.journal'), longAgo, longAgo);
   const journal = openJournal(dir, 'heir', systemClock);
-  await recoverJournals({ ...deps, workerId: 'heir', journal }, new Map([['refresh', refresh]]));
+  const heir = { ...deps, workerId: 'heir', journal };
+  await recoverJournals(heir, new Map([['refresh', createRefreshJob(heir)]]));
 }
 
 async function answerFor(doc: CredentialDoc): Promise<Generation> {

@@ -22,7 +22,7 @@ function skewed(byMs: number, { frozen = false } = {}): Clock {
 }
 
 function worker(workerId: string, clock: Clock) {
-  const journal = openJournal(system.config.KEYTURN_JOURNAL_DIR, workerId, systemClock);
+  const journal = openJournal(system.config.journalDir, workerId, systemClock);
   const deps = { ...system.deps, clock, workerId, journal };
   return (ids: string[]) => hold(deps, 'credentials', { ids, purpose: 'refresh' });
 }

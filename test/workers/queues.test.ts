@@ -71,8 +71,8 @@ describe('partitions', () => {
     );
     const events = await Promise.all(ids.map((id) => system.settledEvent(id)));
     expect(events.every(({ status }) => status === 'succeeded')).toBe(true);
-    const redis = new Redis(system.config.REDIS_URL);
-    const keys = await redis.keys(`{${system.config.KEYTURN_QUEUE_PREFIX}:*`);
+    const redis = new Redis(system.config.redisUrl);
+    const keys = await redis.keys(`{${system.config.queuePrefix}:*`);
     redis.disconnect();
     const byQueue = Map.groupBy(keys, (key) => /:(\w+-\d+)\}/.exec(key)?.[1]);
     for (const partition of Array.from({ length: PARTITIONS }, (_, index) => index)) {

@@ -1,7 +1,7 @@
 import { countRemaining } from '../../shared/keys/rotation/requests.ts';
 import { liveProcesses } from '../../shared/runtime/processes.ts';
 import type { DataKeyDoc } from '../../shared/sealing/contract.ts';
-import type { KeyRotationDoc } from '../../shared/store/key-documents.ts';
+import type { KeyRotationDoc } from '../../shared/store/keys/key-rotations.ts';
 import type { Call, Command, ExitCode } from '../command.ts';
 import { lineOf } from '../rotations.ts';
 import { type StoreDeps, withStore } from '../store.ts';

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { newId } from '../platform/ids.ts';
 import type { Deps } from '../runtime/deps.ts';
-import type { PrincipalDoc } from '../store/documents.ts';
+import type { PrincipalDoc } from '../store/access/principals.ts';
 
 /** An API key: 256 bits from a secure source. */
 export const API_KEY = /^kt_live_[A-Za-z0-9_-]{43}$/;

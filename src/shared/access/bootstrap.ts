@@ -14,7 +14,7 @@ type BootstrapDeps = Pick<Deps, 'config' | 'clock' | 'random' | 'database' | 'co
  * when there is nothing to show. Throws `config_invalid` on a given key of the wrong form.
  */
 export async function bootstrap(deps: BootstrapDeps): Promise<string | null> {
-  const given = deps.config.KEYTURN_BOOTSTRAP_KEY?.reveal();
+  const given = deps.config.bootstrapKey?.reveal();
   if (given !== undefined && !API_KEY.test(given)) {
     throw new AppError('config_invalid', {
       detail: 'KEYTURN_BOOTSTRAP_KEY must be kt_live_ and 43 base64url characters (32 random bytes).',

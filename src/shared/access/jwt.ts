@@ -10,8 +10,7 @@ import { z } from 'zod';
 import { AppError } from '../platform/errors.ts';
 import { isSecureUrl } from '../providers/settings.ts';
 import type { Deps } from '../runtime/deps.ts';
-import { toStoreError } from '../store/commit.ts';
-import type { PrincipalDoc } from '../store/documents.ts';
+import type { PrincipalDoc } from '../store/access/principals.ts';
 import { PERMISSION } from './permissions.ts';
 
 /** Signatures by a key pair only: with a shared secret every verifier could be an issuer (RFC 8725 §3.1). */
@@ -56,14 +55,14 @@ type JwtDeps = Pick<Deps, 'config' | 'clock' | 'database'>;
 
 /** Null when it is off. Throws `config_invalid` when it is set up by half. */
 export function makeJwtAuth(deps: JwtDeps): JwtAuth | null {
-  const { KEYTURN_JWT_ISSUER: issuer, KEYTURN_JWT_AUDIENCE: audience } = deps.config;
+  const { jwtIssuer: issuer, jwtAudience: audience } = deps.config;
   if (!issuer && !audience) return null;
   if (!issuer || !audience || !isSecureUrl(issuer)) {
     throw new AppError('config_invalid', {
       detail: 'Set both KEYTURN_JWT_ISSUER (an https URL; plain http on loopback only) and KEYTURN_JWT_AUDIENCE.',
     });
   }
-  const keys = lazyKeys(issuer, deps.config.KEYTURN_CALL_TIMEOUT_SECONDS);
+  const keys = lazyKeys(issuer, deps.config.callTimeoutMs);
   const cache = new Map<string, { principal: PrincipalDoc; until: number }>();
   return async (token) => {
     const now = deps.clock.now();
@@ -138,12 +137,8 @@ function unavailable(cause: unknown): AppError {
 }
 
 async function tenantExists({ database }: JwtDeps, tenantId: string): Promise<boolean> {
-  try {
-    const tenant = await database.collection('tenants').findOne({ _id: tenantId, tenantId });
-    return tenant !== null && tenant.shreddedAt === null;
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  const tenant = await database.collection('tenants').findOne({ _id: tenantId, tenantId });
+  return tenant !== null && tenant.shreddedAt === null;
 }
 
 function principalOf(claims: Claims, now: number): PrincipalDoc {

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { isoOrNull } from '../platform/time.ts';
-import type { ChainedEntry, PrincipalDoc } from '../store/documents.ts';
+import type { PrincipalDoc } from '../store/access/principals.ts';
+import type { ChainedEntry } from '../store/audit/entries.ts';
 import { PERMISSION } from './permissions.ts';
 
 const name = z.string().min(1).max(100);

@@ -6,19 +6,21 @@
 import { createHash } from 'node:crypto';
 import canonicalize from 'canonicalize';
 import type { ClientSession } from 'mongodb';
-import { AppError } from '../platform/errors.ts';
+import { isDuplicateKey } from '../platform/driver-errors.ts';
+import { AppError, toAppError } from '../platform/errors.ts';
 import type { Deps } from '../runtime/deps.ts';
-import { isDuplicateKey, toStoreError } from '../store/commit.ts';
-import type { ChainedEntry, ChainHead, Entry } from '../store/documents.ts';
+import type { ChainedEntry } from '../store/audit/entries.ts';
+import type { ChainHead } from '../store/audit/heads.ts';
+import type { Entry } from '../store/audit/inbox.ts';
 
 export const GENESIS = '0'.repeat(64);
 
 /** Far beyond what chainers that share the work do to each other. */
-const MOST_RACES = 200;
+const MAX_RACES = 200;
 
 const BATCH = 1_000;
 
-type ChainDeps = Pick<Deps, 'database' | 'vault' | 'clock'>;
+type ChainDeps = Pick<Deps, 'database' | 'sealer' | 'clock'>;
 
 /** The type of the entries that checkpoints themselves make; they alone call for no further checkpoint. */
 export const CHECKPOINT_ENTRY = 'audit.checkpoint';
@@ -44,7 +46,7 @@ export async function chainEntries(deps: ChainDeps, tenantId: string, most = 50 
     if (moved === null) {
       // Another chainer was faster; look again. So often in a row, it is something else.
       races += 1;
-      if (races > MOST_RACES) throw new AppError('internal', { internal: 'the head does not fit the log' });
+      if (races > MAX_RACES) throw new AppError('internal', { internal: 'the head does not fit the log' });
       continue;
     }
     races = 0;
@@ -68,7 +70,7 @@ async function chainBatch(deps: ChainDeps, tenantId: string): Promise<number | n
     return links.length;
   } catch (error) {
     if (error instanceof HeadMoved) return null;
-    if (!isDuplicateKey(error)) throw toStoreError(error);
+    if (!isDuplicateKey(error)) throw toAppError(error);
   }
   await dropTwins(deps, ids);
   return null;
@@ -76,16 +78,12 @@ async function chainBatch(deps: ChainDeps, tenantId: string): Promise<number | n
 
 /** An entry that is on the log already waits in vain: whatever brought it twice, it is told once. */
 async function dropTwins({ database }: ChainDeps, ids: string[]): Promise<void> {
-  try {
-    const chained = await database
-      .collection('audit')
-      .find({ _id: { $in: ids } }, { projection: { _id: 1 } })
-      .toArray();
-    if (chained.length === 0) return;
-    await database.collection('audit_inbox').deleteMany({ _id: { $in: chained.map((entry) => entry._id) } });
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  const chained = await database
+    .collection('audit')
+    .find({ _id: { $in: ids } }, { projection: { _id: 1 } })
+    .toArray();
+  if (chained.length === 0) return;
+  await database.collection('audit_inbox').deleteMany({ _id: { $in: chained.map((entry) => entry._id) } });
 }
 
 async function link(deps: ChainDeps, entries: Entry[], head: ChainHead | null): Promise<ChainedEntry[]> {
@@ -95,7 +93,7 @@ async function link(deps: ChainDeps, entries: Entry[], head: ChainHead | null): 
   for (const entry of entries) {
     seq += 1;
     const hash = hashEntry(prev, { ...entry, seq });
-    links.push({ ...entry, seq, prev, hash, mac: await deps.vault.mac(entry.tenantId, hash) });
+    links.push({ ...entry, seq, prev, hash, mac: await deps.sealer.mac(entry.tenantId, hash) });
     prev = hash;
   }
   return links;

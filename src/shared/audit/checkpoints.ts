@@ -6,25 +6,24 @@
 import { appendFile, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { signingKey } from '../keys/signing-keys.ts';
-import { AppError } from '../platform/errors.ts';
+import { AppError, toAppError } from '../platform/errors.ts';
 import type { Deps } from '../runtime/deps.ts';
-import { toStoreError } from '../store/commit.ts';
-import type { ChainHead } from '../store/documents.ts';
+import type { CheckpointDoc } from '../store/audit/checkpoints.ts';
+import type { ChainHead } from '../store/audit/heads.ts';
 import { makeEntry } from '../store/entry.ts';
-import type { CheckpointDoc } from '../store/subscription-documents.ts';
 import { CHECKPOINT_ENTRY } from './chain.ts';
 import { checkpointText, originOf, rawKey, signNote, verifierKey } from './signed-note.ts';
 
-type CheckpointDeps = Pick<Deps, 'database' | 'vault' | 'commit' | 'clock' | 'random' | 'config' | 'log'>;
+type CheckpointDeps = Pick<Deps, 'database' | 'sealer' | 'commit' | 'clock' | 'random' | 'config' | 'log'>;
 
-const MOST_TRIES = 10;
+const MAX_TRIES = 10;
 
 /**
  * The newest checkpoint of a tenant, made now when entries have come since the last one. Null for a log without entries.
  * Throws `conflict` when the log grows faster than it can be signed.
  */
 export async function publishCheckpoint(deps: CheckpointDeps, tenantId: string): Promise<CheckpointDoc | null> {
-  for (let tries = 0; tries < MOST_TRIES; tries += 1) {
+  for (let tries = 0; tries < MAX_TRIES; tries += 1) {
     const head = await deps.database.collection('audit_heads').findOne({ _id: tenantId, tenantId }).catch(rethrow);
     if (!head) return null;
     const latest = await latestCheckpoint(deps, tenantId);
@@ -58,7 +57,7 @@ async function signHead(deps: CheckpointDeps, head: ChainHead) {
 
 /** Before the commit, so that none is missing after a crash; one too many is still true. */
 async function keepOutside(deps: CheckpointDeps, tenantId: string, line: Record<string, unknown>): Promise<void> {
-  const folder = deps.config.KEYTURN_CHECKPOINT_DIR;
+  const folder = deps.config.checkpointDir;
   if (folder === undefined) return;
   try {
     await mkdir(folder, { recursive: true });
@@ -95,5 +94,5 @@ function commitCheckpoint(deps: CheckpointDeps, checkpoint: CheckpointDoc) {
 }
 
 function rethrow(error: unknown): never {
-  throw toStoreError(error);
+  throw toAppError(error);
 }

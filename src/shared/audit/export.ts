@@ -6,16 +6,16 @@
 import { publicKeys } from '../keys/signing-keys.ts';
 import { AppError } from '../platform/errors.ts';
 import type { Deps } from '../runtime/deps.ts';
-import type { Entry } from '../store/documents.ts';
+import type { CheckpointDoc } from '../store/audit/checkpoints.ts';
+import type { Entry } from '../store/audit/inbox.ts';
 import { makeEntry } from '../store/entry.ts';
-import type { CheckpointDoc } from '../store/subscription-documents.ts';
 import { chainEntries } from './chain.ts';
 import { publishCheckpoint } from './checkpoints.ts';
 import { originOf, rawKey, verifierKey } from './signed-note.ts';
 
 export const EXPORT_FORMAT = 'keyturn-audit-export/1';
 
-type ExportDeps = Pick<Deps, 'database' | 'vault' | 'commit' | 'clock' | 'random' | 'config' | 'log'>;
+type ExportDeps = Pick<Deps, 'database' | 'sealer' | 'commit' | 'clock' | 'random' | 'config' | 'log'>;
 
 /** Entries of one chunk: the cost per call is shared by so many. */
 const CHUNK = 500;

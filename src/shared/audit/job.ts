@@ -3,9 +3,7 @@
  * a time wins; the others find nothing to do.
  */
 
-import { wakeSubscriptions } from '../delivery/notify-subscriptions.ts';
 import { toAppError } from '../platform/errors.ts';
-import { toStoreError } from '../store/commit.ts';
 import { defineJob, type WorkerDeps } from '../work/job.ts';
 import { chainEntries } from './chain.ts';
 import { publishCheckpoint } from './checkpoints.ts';
@@ -13,37 +11,35 @@ import { publishCheckpoint } from './checkpoints.ts';
 /** Entries that one job chains before other tenants have their turn. */
 const SHARE = 5_000;
 
-export const plugin = defineJob({
-  name: 'audit',
+/** Tells the subscriptions of a tenant that there are entries up to `seq`. Given from above: the log knows no subscribers. */
+export type NotifySubscriptions = (deps: WorkerDeps, tenantId: string, seq: number) => Promise<void>;
 
-  async process(deps, { tenantId }) {
-    const moved = await chainEntries(deps, tenantId, SHARE);
-    await followUp(deps, tenantId);
-    // Behind the tenants that wait already. Without Redis the sweep finds the rest.
-    if (moved >= SHARE) await deps.hints.add('audit', [{ payload: { tenantId, reason: 'more' } }]).catch(toAppError);
-  },
-});
+export const createAuditJob = (notifySubscriptions: NotifySubscriptions) =>
+  defineJob('audit', (deps) => ({
+    async process({ tenantId }) {
+      const moved = await chainEntries(deps, tenantId, SHARE);
+      await followUp(deps, notifySubscriptions, tenantId);
+      // Behind the tenants that wait already. Without Redis the sweep finds the rest.
+      if (moved >= SHARE) await deps.hints.add('audit', [{ payload: { tenantId, reason: 'more' } }]).catch(toAppError);
+    },
+  }));
 
 /** What the head says is due: every step may be done twice, and what is not done stays due. */
-async function followUp(deps: WorkerDeps, tenantId: string): Promise<void> {
+async function followUp(deps: WorkerDeps, notifySubscriptions: NotifySubscriptions, tenantId: string): Promise<void> {
   const heads = deps.database.collection('audit_heads');
-  try {
-    const head = await heads.findOne({ _id: tenantId, tenantId });
-    if (!head?.dueAt) return;
-    if ((head.toldSeq ?? 0) < head.seq) await wakeSubscriptions(deps, tenantId, head.seq);
-    let signAt = head.unsignedSince && head.unsignedSince.getTime() + deps.config.KEYTURN_CHECKPOINT_SECONDS;
-    if (signAt !== undefined && signAt <= deps.clock.now()) {
-      await publishCheckpoint(deps, tenantId);
-      signAt = undefined;
-    }
-    // When the chain has grown meanwhile, its head is due as it stands.
-    await heads.updateOne(
-      { _id: tenantId, tenantId, seq: head.seq },
-      signAt === undefined
-        ? { $set: { toldSeq: head.seq }, $unset: { dueAt: '' } }
-        : { $set: { toldSeq: head.seq, dueAt: new Date(signAt) } },
-    );
-  } catch (error) {
-    throw toStoreError(error);
+  const head = await heads.findOne({ _id: tenantId, tenantId });
+  if (!head?.dueAt) return;
+  if ((head.toldSeq ?? 0) < head.seq) await notifySubscriptions(deps, tenantId, head.seq);
+  let signAt = head.unsignedSince && head.unsignedSince.getTime() + deps.config.checkpointAfterMs;
+  if (signAt !== undefined && signAt <= deps.clock.now()) {
+    await publishCheckpoint(deps, tenantId);
+    signAt = undefined;
   }
+  // When the chain has grown meanwhile, its head is due as it stands.
+  await heads.updateOne(
+    { _id: tenantId, tenantId, seq: head.seq },
+    signAt === undefined
+      ? { $set: { toldSeq: head.seq }, $unset: { dueAt: '' } }
+      : { $set: { toldSeq: head.seq, dueAt: new Date(signAt) } },
+  );
 }

@@ -2,13 +2,13 @@
 
 import { toAppError } from '../platform/errors.ts';
 import type { Deps } from '../runtime/deps.ts';
-import type { Entry } from '../store/documents.ts';
+import type { Entry } from '../store/audit/inbox.ts';
 import { makeEntry } from '../store/entry.ts';
 
 /** So many refusals of one actor are entries of their own in a minute; the rest is counted. */
-const MOST_PER_MINUTE = 30;
+const MAX_PER_MINUTE = 30;
 const WINDOW_MS = 60_000;
-const MOST_ACTORS = 10_000;
+const MAX_ACTORS = 10_000;
 
 export type Refusal = Pick<Entry, 'tenantId' | 'actor' | 'reason'> & Partial<Pick<Entry, 'detail'>>;
 
@@ -24,12 +24,12 @@ export function makeRefusalRecord(
     const now = deps.clock.now();
     let window = windows.get(actor);
     if (!window || window.endsAt <= now) {
-      if (windows.size >= MOST_ACTORS) windows.delete(windows.keys().next().value!);
+      if (windows.size >= MAX_ACTORS) windows.delete(windows.keys().next().value!);
       window = { endsAt: now + WINDOW_MS, count: 0 };
       windows.set(actor, window);
     }
     window.count += 1;
-    if (window.count <= MOST_PER_MINUTE) return true;
+    if (window.count <= MAX_PER_MINUTE) return true;
     suppressed.set(actor, (suppressed.get(actor) ?? 0) + 1);
     return false;
   };

@@ -2,14 +2,13 @@
 
 import { AppError } from '../platform/errors.ts';
 import type { Deps } from '../runtime/deps.ts';
-import { toStoreError } from '../store/commit.ts';
-import type { CheckpointDoc } from '../store/subscription-documents.ts';
+import type { CheckpointDoc } from '../store/audit/checkpoints.ts';
 import { verifierKeysOf } from './export.ts';
 import type { ChainLink } from './link.ts';
 import { openNote, originOf, parseCheckpoint } from './signed-note.ts';
 import { type CheckedPoint, type Finding, type VerifyReport, verifyLog } from './verify.ts';
 
-type VerifyDeps = Pick<Deps, 'database' | 'vault'>;
+type VerifyDeps = Pick<Deps, 'database' | 'sealer'>;
 
 /**
  * Checks everything that was chained before the call. `outside`: checkpoints that were kept elsewhere. Throws
@@ -20,19 +19,15 @@ export async function verifyTenant(
   tenantId: string,
   outside: CheckedPoint[] = [],
 ): Promise<VerifyReport> {
-  try {
-    const before = await headSeq(deps, tenantId);
-    const stored = await storedPoints(deps, tenantId);
-    const audit = deps.database.db.collection<ChainLink>('audit');
-    const report = await verifyLog(audit.find({ tenantId }).sort({ seq: 1 }), {
-      checkpoints: [...stored.points, ...outside],
-      checkMac: (entry) => checkMac(deps, tenantId, entry),
-      head: { before, after: () => headSeq(deps, tenantId) },
-    });
-    return { ...report, findings: [...report.findings, ...stored.findings] };
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  const before = await headSeq(deps, tenantId);
+  const stored = await storedPoints(deps, tenantId);
+  const audit = deps.database.db.collection<ChainLink>('audit');
+  const report = await verifyLog(audit.find({ tenantId }).sort({ seq: 1 }), {
+    checkpoints: [...stored.points, ...outside],
+    checkMac: (entry) => checkMac(deps, tenantId, entry),
+    head: { before, after: () => headSeq(deps, tenantId) },
+  });
+  return { ...report, findings: [...report.findings, ...stored.findings] };
 }
 
 async function headSeq({ database }: VerifyDeps, tenantId: string): Promise<number> {
@@ -40,9 +35,9 @@ async function headSeq({ database }: VerifyDeps, tenantId: string): Promise<numb
 }
 
 /** A MAC that names a key which there is not is as wrong as any other. */
-async function checkMac({ vault }: VerifyDeps, tenantId: string, { hash, mac }: ChainLink): Promise<boolean> {
+async function checkMac({ sealer }: VerifyDeps, tenantId: string, { hash, mac }: ChainLink): Promise<boolean> {
   try {
-    return await vault.checkMac(tenantId, hash, mac);
+    return await sealer.checkMac(tenantId, hash, mac);
   } catch (error) {
     if (error instanceof AppError && error.code === 'secret_unreadable') return false;
     throw error;

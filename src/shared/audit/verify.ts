@@ -45,7 +45,7 @@ export type VerifyReport = {
 };
 
 /** Entries that cannot be placed are compared with each other; beyond so many they only count as edited. */
-const MOST_SUSPECTS = 500;
+const MAX_SUSPECTS = 500;
 
 type Walk = {
   evidence: Evidence;
@@ -117,7 +117,7 @@ async function step(walk: Walk, entry: ChainLink): Promise<void> {
 }
 
 function suspect(walk: Walk, entry: ChainLink): void {
-  if (walk.suspects.length < MOST_SUSPECTS) walk.suspects.push(entry);
+  if (walk.suspects.length < MAX_SUSPECTS) walk.suspects.push(entry);
   else walk.findings.push(named('edited', entry, 'its content does not match its hash'));
   walk.lastIsSuspect = true;
 }

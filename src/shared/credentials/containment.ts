@@ -5,10 +5,10 @@
 
 import { AppError } from '../platform/errors.ts';
 import type { Deps } from '../runtime/deps.ts';
+import type { Entry } from '../store/audit/inbox.ts';
 import type { Change } from '../store/commit.ts';
-import { toStoreError } from '../store/commit.ts';
-import type { CredentialDoc, Entry } from '../store/documents.ts';
 import { aboutCredential, makeEntry } from '../store/entry.ts';
+import type { CredentialDoc } from '../store/lifecycle/credentials.ts';
 import { allows, transit } from './lifecycle.ts';
 
 export type Quarantine = {
@@ -68,10 +68,7 @@ export async function blockRelease(
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     const doc = await deps.database
       .collection('credentials')
-      .findOne({ _id: ref.credentialId, tenantId: ref.tenantId })
-      .catch((error) => {
-        throw toStoreError(error);
-      });
+      .findOne({ _id: ref.credentialId, tenantId: ref.tenantId });
     const change = doc && allows('quarantine', doc.state) ? quarantineChange(deps, doc, quarantine) : null;
     if (!change) return false;
     if ((await deps.commit(change)) === 'committed') return true;

@@ -1,4 +1,4 @@
-import type { CredentialDoc } from '../store/documents.ts';
+import type { CredentialDoc } from '../store/lifecycle/credentials.ts';
 
 /**
  * Whether a worker can bring a newer secret by itself: with the refresh token, or by asking once more in the client's own

@@ -3,18 +3,7 @@
  * Everything that is not in it is refused. docs/lifecycle.md is drawn from this table (a test compares them).
  */
 import { AppError } from '../platform/errors.ts';
-
-export const CREDENTIAL_STATES = [
-  'pending',
-  'active',
-  'reauthorization_required',
-  'quarantined',
-  'expired',
-  'revoked',
-  'destroyed',
-] as const;
-
-export type CredentialState = (typeof CREDENTIAL_STATES)[number];
+import type { CredentialState } from '../store/lifecycle/credentials.ts';
 
 type TransitionRow = { from: readonly CredentialState[]; to: CredentialState; entry: string; cause: string };
 

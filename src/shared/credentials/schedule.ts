@@ -1,7 +1,7 @@
 /** When a credential is due next. Pure: times in and out are milliseconds since the epoch. */
 
 import type { Provider } from '../providers/contract.ts';
-import type { CredentialDoc, Due } from '../store/documents.ts';
+import type { CredentialDoc, Due } from '../store/lifecycle/credentials.ts';
 import { isRenewable } from './freshness.ts';
 
 export type ScheduleInput = {
@@ -51,13 +51,4 @@ export function providerSchedule(provider: Provider, secret: Pick<CredentialDoc,
     probeEveryMs: provider.probeEveryMs,
     refreshTokenIdleMs: provider.refreshTokenIdleMs,
   };
-}
-
-const BACKOFF_FIRST_MS = 1_000;
-const BACKOFF_MOST_MS = 15 * 60_000;
-
-/** Growing delay after `failures` in a row (1 or more), with full jitter over its upper half. Milliseconds. */
-export function backoff(failures: number, fraction: number): number {
-  const most = Math.min(BACKOFF_MOST_MS, BACKOFF_FIRST_MS * 2 ** Math.min(failures - 1, 20));
-  return Math.round(most * (0.5 + 0.5 * fraction));
 }

@@ -3,12 +3,12 @@ import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import { fingerprintsOf, placeSealed, sealMaterial } from '../keys/material.ts';
 import type { Provider, TokenReply } from '../providers/contract.ts';
-import type { StoredSecret } from '../sealing/contract.ts';
-import type { CredentialDoc } from '../store/documents.ts';
+import type { StoredSecret } from '../sealing/secret-stores/contract.ts';
+import type { CredentialDoc } from '../store/lifecycle/credentials.ts';
 import type { WorkerDeps } from '../work/job.ts';
 import { nextDue, providerSchedule } from './schedule.ts';
 
-type GenerationDeps = Pick<WorkerDeps, 'vault' | 'secrets' | 'clock' | 'random' | 'config'>;
+type GenerationDeps = Pick<WorkerDeps, 'sealer' | 'secrets' | 'clock' | 'random' | 'config'>;
 
 /** Everything of a new generation that goes into the credential's document. Holds the secret sealed, so it may be journalled. */
 export type Generation = {
@@ -64,7 +64,7 @@ export async function makeGeneration(
     expiresAt: reply.expiresAt,
     refreshExpiresAt: reply.refreshExpiresAt,
     ...providerSchedule(provider, { kind: before.kind, hasRefreshToken }),
-    marginMs: deps.config.KEYTURN_REFRESH_MARGIN_SECONDS,
+    marginMs: deps.config.refreshMarginMs,
     fraction: deps.random.fraction(),
   });
   return {

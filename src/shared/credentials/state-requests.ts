@@ -1,8 +1,10 @@
 import { requirePermission } from '../access/permissions.ts';
 import { AppError } from '../platform/errors.ts';
 import type { Deps } from '../runtime/deps.ts';
-import type { CredentialDoc, Entry, PrincipalDoc } from '../store/documents.ts';
+import type { PrincipalDoc } from '../store/access/principals.ts';
+import type { Entry } from '../store/audit/inbox.ts';
 import { aboutCredential, makeEntry } from '../store/entry.ts';
+import type { CredentialDoc } from '../store/lifecycle/credentials.ts';
 import { isRenewable } from './freshness.ts';
 import { transit } from './lifecycle.ts';
 

@@ -1,8 +1,7 @@
 import { z } from 'zod';
 import { problemSchema } from '../platform/problem-schema.ts';
 import { isoOrNull } from '../platform/time.ts';
-import type { CredentialDoc } from '../store/documents.ts';
-import { CREDENTIAL_STATES } from './lifecycle.ts';
+import { CREDENTIAL_STATES, type CredentialDoc } from '../store/lifecycle/credentials.ts';
 
 const time = z.iso.datetime();
 const maybe = time.nullable();

@@ -4,24 +4,30 @@
  * has a lease, a bound on its calls and a circuit breaker to itself, so a slow consumer takes nobody else's place.
  */
 import type { Document } from 'mongodb';
-import { makePlaces } from '../platform/concurrency/semaphore.ts';
+import { makeSemaphore } from '../platform/concurrency/semaphore.ts';
 import { Secret } from '../platform/secret.ts';
 import { chunk } from '../queue/hints.ts';
-import { toStoreError } from '../store/commit.ts';
+import type { SubscriptionDoc } from '../store/delivery/subscriptions.ts';
 import { makeEntry } from '../store/entry.ts';
-import type { SubscriptionDoc } from '../store/subscription-documents.ts';
 import type { WorkerDeps } from '../work/job.ts';
 import { hold } from '../work/leases.ts';
 import { nextWork, type Task, type Work } from './delivery-queue.ts';
-import { recordDeliveries, type Settled, saveLane } from './delivery-record.ts';
+import { recordDeliveries, type Settled, saveSubscription } from './delivery-record.ts';
 import { coolOff, OPEN_AFTER } from './retry-schedule.ts';
-import { loadSink, messageOf, type Sink, type SinkPlugin, type Target, type Verdict } from './sinks/contract.ts';
+import {
+  type DeliveryOutcome,
+  loadSink,
+  messageOf,
+  type Sink,
+  type SinkPlugin,
+  type Target,
+} from './sinks/contract.ts';
 
 /** What the lanes of one process share. */
-export type LaneState = { sinks: Map<string, { plugin: SinkPlugin; sink: Sink<unknown> }>; suspects: number };
+export type DeliveryState = { sinks: Map<string, { plugin: SinkPlugin; sink: Sink<unknown> }>; suspects: number };
 
 /** Lanes of consumers that failed last time may take so many of the process's places; the rest is for the healthy. */
-const MOST_SUSPECTS = 128;
+const MAX_SUSPECTS = 128;
 const SUSPECT_PAUSE_MS = 2_000;
 
 type Lane = {
@@ -33,7 +39,12 @@ type Lane = {
 };
 
 /** Tells one subscription all that is due to it. Does nothing when it is paused, disabled, or in other hands. */
-export async function runLane(deps: WorkerDeps, state: LaneState, id: string, signal: AbortSignal): Promise<void> {
+export async function runDelivery(
+  deps: WorkerDeps,
+  state: DeliveryState,
+  id: string,
+  signal: AbortSignal,
+): Promise<void> {
   const held = await hold(deps, 'subscriptions', { ids: [id], purpose: 'deliver', where: { state: 'active' } });
   let isSuspect = false;
   try {
@@ -41,16 +52,14 @@ export async function runLane(deps: WorkerDeps, state: LaneState, id: string, si
     if (!found) return;
     const restsUntil = restUntil(deps, state, found);
     if (restsUntil !== null) {
-      await saveLane(deps, found, { dueAt: new Date(restsUntil) });
+      await saveSubscription(deps, found, { dueAt: new Date(restsUntil) });
       return;
     }
     let sub: SubscriptionDoc | null = found;
     isSuspect = sub.failures > 0;
     if (isSuspect) state.suspects += 1;
-    const lane = { deps, signal, ...(await openSink(deps, state, sub, signal)), target: await targetOf(deps, sub) };
-    while (sub) sub = await round(lane, sub);
-  } catch (error) {
-    throw toStoreError(error);
+    const delivery = { deps, signal, ...(await openSink(deps, state, sub, signal)), target: await targetOf(deps, sub) };
+    while (sub) sub = await round(delivery, sub);
   } finally {
     if (isSuspect) state.suspects -= 1;
     await held.end();
@@ -66,13 +75,13 @@ async function noticeWakeUp(deps: WorkerDeps, id: string): Promise<void> {
 }
 
 /** Until when this consumer is to be left alone, milliseconds; null: it is not. */
-function restUntil(deps: WorkerDeps, state: LaneState, sub: SubscriptionDoc): number | null {
+function restUntil(deps: WorkerDeps, state: DeliveryState, sub: SubscriptionDoc): number | null {
   const now = deps.clock.now();
   if (sub.notBefore !== null && sub.notBefore.getTime() > now) return sub.notBefore.getTime();
-  return sub.failures > 0 && state.suspects >= MOST_SUSPECTS ? now + SUSPECT_PAUSE_MS : null;
+  return sub.failures > 0 && state.suspects >= MAX_SUSPECTS ? now + SUSPECT_PAUSE_MS : null;
 }
 
-async function openSink(deps: WorkerDeps, state: LaneState, { sink: name }: SubscriptionDoc, ended: AbortSignal) {
+async function openSink(deps: WorkerDeps, state: DeliveryState, { sink: name }: SubscriptionDoc, ended: AbortSignal) {
   const known = state.sinks.get(name);
   if (known) return known;
   const plugin = await loadSink(name);
@@ -89,7 +98,7 @@ async function targetOf(deps: WorkerDeps, sub: SubscriptionDoc): Promise<Target<
   const secrets = await Promise.all(
     valid.map(async ({ sealed, generation }) => {
       const context = { tenantId, objectId: subscriptionId, generation };
-      return new Secret(await deps.vault.open(sealed.jwe as string, context));
+      return new Secret(await deps.sealer.open(sealed.jwe as string, context));
     }),
   );
   return { tenantId, subscriptionId, settings, secrets, replays };
@@ -109,16 +118,16 @@ async function round(lane: Lane, sub: SubscriptionDoc): Promise<SubscriptionDoc 
   if ((failures >= OPEN_AFTER && work.tasks.length > 0) || result.pauseMs > 0) {
     const cooling = failures >= OPEN_AFTER ? coolOff(failures, deps.random.fraction()) : 0;
     const notBefore = new Date(now + Math.max(cooling, result.pauseMs));
-    await saveLane(deps, sub, { ...progress, notBefore, dueAt: notBefore });
+    await saveSubscription(deps, sub, { ...progress, notBefore, dueAt: notBefore });
     return null;
   }
   if (lane.signal.aborted) {
-    await saveLane(deps, sub, { ...progress, notBefore: null, dueAt: new Date(now) });
+    await saveSubscription(deps, sub, { ...progress, notBefore: null, dueAt: new Date(now) });
     return null;
   }
   // After a failure the next round finds when its retry is due.
   const isMore = !work.isAll || result.settled.some(({ verdict }) => verdict.kind === 'retry');
-  if (isMore) return saveLane(deps, sub, { ...progress, notBefore: null });
+  if (isMore) return saveSubscription(deps, sub, { ...progress, notBefore: null });
   return rest(lane, sub, { ...progress, notBefore: null }, work.nextRetryAt);
 }
 
@@ -131,7 +140,7 @@ async function rest(
 ): Promise<SubscriptionDoc | null> {
   const now = new Date(deps.clock.now());
   const dueAt = { $cond: [{ $gt: ['$wantedSeq', progress.cursor] }, now, retryAt ?? '$$REMOVE'] };
-  const after = await saveLane(deps, sub, { ...progress, dueAt });
+  const after = await saveSubscription(deps, sub, { ...progress, dueAt });
   return after?.dueAt && after.dueAt <= now ? after : null;
 }
 
@@ -141,7 +150,7 @@ type Told = {
   lastError: SubscriptionDoc['lastError'];
   /** The consumer asked to be left alone for so long. */
   pauseMs: number;
-  disabled: Extract<Verdict, { kind: 'disable' }> | null;
+  disabled: Extract<DeliveryOutcome, { kind: 'disable' }> | null;
 };
 
 /** Makes the calls for the tasks, in their order, some at once; stops as soon as the consumer seems to be down. */
@@ -149,7 +158,7 @@ async function tell(lane: Lane, sub: SubscriptionDoc, tasks: Task[]): Promise<To
   const { deps, plugin, signal } = lane;
   const told: Told = { settled: [], failures: sub.failures, lastError: sub.lastError, pauseMs: 0, disabled: null };
   let stopped = false;
-  const places = makePlaces(plugin.concurrency);
+  const places = makeSemaphore(plugin.concurrency);
   const tellGroup = async (group: Task[]) => {
     if (stopped || signal.aborted) return;
     const verdict = await attempt(lane, group);
@@ -173,7 +182,7 @@ async function tell(lane: Lane, sub: SubscriptionDoc, tasks: Task[]): Promise<To
   return told;
 }
 
-async function attempt({ deps, sink, target, signal }: Lane, group: Task[]): Promise<Verdict> {
+async function attempt({ deps, sink, target, signal }: Lane, group: Task[]): Promise<DeliveryOutcome> {
   try {
     return await sink.deliver(
       group.map(({ entry }) => messageOf(entry)),

@@ -1,7 +1,8 @@
 /** What a lane has to tell next, read from the log and from what failed before. */
 import type { Filter } from 'mongodb';
-import type { ChainedEntry } from '../store/documents.ts';
-import type { DeliveryDoc, SubscriptionDoc } from '../store/subscription-documents.ts';
+import type { ChainedEntry } from '../store/audit/entries.ts';
+import type { DeliveryDoc } from '../store/delivery/deliveries.ts';
+import type { SubscriptionDoc } from '../store/delivery/subscriptions.ts';
 import type { WorkerDeps } from '../work/job.ts';
 import { type SinkPlugin, typeRegExp } from './sinks/contract.ts';
 

@@ -1,12 +1,12 @@
 /** What a lane writes: how each delivery stands, and how far the subscription has come. */
 import type { Document } from 'mongodb';
-import type { SubscriptionDoc } from '../store/subscription-documents.ts';
+import type { SubscriptionDoc } from '../store/delivery/subscriptions.ts';
 import type { WorkerDeps } from '../work/job.ts';
 import type { Task } from './delivery-queue.ts';
 import { pauseAfter } from './retry-schedule.ts';
-import type { Verdict } from './sinks/contract.ts';
+import type { DeliveryOutcome } from './sinks/contract.ts';
 
-export type Settled = { task: Task; verdict: Exclude<Verdict, { kind: 'interrupted' }> };
+export type Settled = { task: Task; verdict: Exclude<DeliveryOutcome, { kind: 'interrupted' }> };
 
 type RecordDeps = Pick<WorkerDeps, 'database' | 'clock' | 'random'>;
 
@@ -58,7 +58,7 @@ function outcomeOf(deps: RecordDeps, { delivery }: Task, verdict: Settled['verdi
  * Writes fields of a subscription that this lane still holds. Null when it was changed meanwhile (replayed, paused) or is in
  * other hands; what is then left to do is due at once.
  */
-export async function saveLane(
+export async function saveSubscription(
   deps: RecordDeps,
   sub: SubscriptionDoc,
   fields: Document,

@@ -1,5 +1,4 @@
 import { toAppError } from '../platform/errors.ts';
-import { toStoreError } from '../store/commit.ts';
 import type { WorkerDeps } from '../work/job.ts';
 
 type WakeDeps = Pick<WorkerDeps, 'database' | 'clock' | 'random' | 'hints' | 'log' | 'config'>;
@@ -11,27 +10,23 @@ const JITTER_MS = 1_000;
  * Tells the active subscriptions of a tenant that there are entries up to `seq`. They are claimed as the sweep would do it:
  * if their hints get lost, they are due again. One that is busy notices when it is done.
  */
-export async function wakeSubscriptions(deps: WakeDeps, tenantId: string, seq: number): Promise<void> {
+export async function notifySubscriptions(deps: WakeDeps, tenantId: string, seq: number): Promise<void> {
   const subscriptions = deps.database.collection('subscriptions');
   const jitter = Math.floor(deps.random.fraction() * JITTER_MS);
   // As long as a lane's lease: when its worker dies, it is due as soon as another may take it.
   const now = new Date(deps.clock.now());
-  const claim = new Date(now.getTime() + deps.config.KEYTURN_LEASE_SECONDS + jitter);
-  try {
-    // A retry that is due in hours does not hold up what is new; a consumer that is down is not hurried.
-    const isResting = { $gt: ['$notBefore', now] };
-    const woken = await subscriptions.updateMany({ tenantId, state: 'active', wantedSeq: { $lt: seq } }, [
-      { $set: { wantedSeq: seq, dueAt: { $cond: [isResting, '$dueAt', claim] } } },
-    ]);
-    if (woken.matchedCount === 0) return;
-    const idle = await subscriptions.find({ tenantId, dueAt: claim }, { projection: { _id: 1 } }).toArray();
-    await sendDeliverHints(
-      deps,
-      idle.map((doc) => doc._id),
-    );
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  const claim = new Date(now.getTime() + deps.config.leaseMs + jitter);
+  // A retry that is due in hours does not hold up what is new; a consumer that is down is not hurried.
+  const isResting = { $gt: ['$notBefore', now] };
+  const woken = await subscriptions.updateMany({ tenantId, state: 'active', wantedSeq: { $lt: seq } }, [
+    { $set: { wantedSeq: seq, dueAt: { $cond: [isResting, '$dueAt', claim] } } },
+  ]);
+  if (woken.matchedCount === 0) return;
+  const idle = await subscriptions.find({ tenantId, dueAt: claim }, { projection: { _id: 1 } }).toArray();
+  await sendDeliverHints(
+    deps,
+    idle.map((doc) => doc._id),
+  );
 }
 
 /**

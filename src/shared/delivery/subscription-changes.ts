@@ -4,13 +4,12 @@ import { AppError } from '../platform/errors.ts';
 import { Secret } from '../platform/secret.ts';
 import { newWebhookSecret } from '../platform/standard-webhooks.ts';
 import type { Deps } from '../runtime/deps.ts';
-import { toStoreError } from '../store/commit.ts';
-import type { Entry } from '../store/documents.ts';
+import type { Entry } from '../store/audit/inbox.ts';
+import type { SubscriptionDoc, SubscriptionSecret } from '../store/delivery/subscriptions.ts';
 import { makeEntry } from '../store/entry.ts';
-import type { SubscriptionDoc, SubscriptionSecret } from '../store/subscription-documents.ts';
 import { loadSink, type SinkPlugin } from './sinks/contract.ts';
 
-type ChangeDeps = Pick<Deps, 'database' | 'commit' | 'clock' | 'random' | 'vault' | 'config'>;
+type ChangeDeps = Pick<Deps, 'database' | 'commit' | 'clock' | 'random' | 'sealer' | 'config'>;
 
 /** The subscription of a tenant. Throws `not_found`. */
 export async function findSubscription(
@@ -34,7 +33,7 @@ export function checkSettings(deps: Pick<Deps, 'config'>, plugin: SinkPlugin, se
 
 /** The next secret of a subscription, sealed; and in plain when we made it, to be shown once. */
 export async function makeSecret(
-  deps: Pick<Deps, 'vault' | 'random'>,
+  deps: Pick<Deps, 'sealer' | 'random'>,
   plugin: SinkPlugin,
   owner: { tenantId: string; _id: string; generation: number },
   given: string | undefined,
@@ -46,7 +45,7 @@ export async function makeSecret(
   const secret = made ?? (given === undefined ? undefined : new Secret(given));
   if (!secret) return { secret: null, shown: null };
   const { tenantId, _id: objectId, generation } = owner;
-  const sealed = await deps.vault.seal(secret.reveal(), { tenantId, objectId, generation });
+  const sealed = await deps.sealer.seal(secret.reveal(), { tenantId, objectId, generation });
   return {
     secret: { sealed: { store: 'mongodb', ...sealed }, generation, until: null },
     shown: made?.reveal() ?? null,
@@ -116,11 +115,7 @@ export async function deleteSubscription(deps: ChangeDeps, doc: SubscriptionDoc,
     set: { state: 'paused', secrets: [] },
     unset: { dueAt: '' },
   });
-  try {
-    const { _id, tenantId } = doc;
-    await deps.database.collection('subscriptions').deleteOne({ _id, tenantId });
-    await deps.database.collection('deliveries').deleteMany({ tenantId, subscriptionId: _id });
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  const { _id, tenantId } = doc;
+  await deps.database.collection('subscriptions').deleteOne({ _id, tenantId });
+  await deps.database.collection('deliveries').deleteMany({ tenantId, subscriptionId: _id });
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { isoOrNull } from '../platform/time.ts';
-import type { DeliveryDoc, SubscriptionDoc } from '../store/subscription-documents.ts';
+import type { DeliveryDoc } from '../store/delivery/deliveries.ts';
+import type { SubscriptionDoc } from '../store/delivery/subscriptions.ts';
 
 const name = z.string().min(1).max(100);
 const time = z.iso.datetime();

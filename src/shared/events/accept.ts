@@ -4,19 +4,21 @@
  */
 import type { z } from 'zod';
 import { may } from '../access/permissions.ts';
+import { isDuplicateKey } from '../platform/driver-errors.ts';
 import { AppError, type ErrorCode, toAppError } from '../platform/errors.ts';
 import { newId } from '../platform/ids.ts';
 import { sendEventHints } from '../queue/hints.ts';
 import { type JobName, PRIORITY } from '../queue/jobs.ts';
 import type { Deps } from '../runtime/deps.ts';
-import { isDuplicateKey, toStoreError } from '../store/commit.ts';
-import type { EventDoc, Origin, PrincipalDoc } from '../store/documents.ts';
+import type { PrincipalDoc } from '../store/access/principals.ts';
+import type { Origin } from '../store/base/document.ts';
+import type { EventDoc } from '../store/lifecycle/events.ts';
 import { eventRow } from './catalogue.ts';
 import { type CloudEvent, cloudEventSchema } from './cloud-event.ts';
 
 export type IntakeDeps = Pick<
   Deps,
-  'clock' | 'random' | 'database' | 'vault' | 'secrets' | 'providers' | 'hints' | 'log'
+  'clock' | 'random' | 'database' | 'sealer' | 'secrets' | 'providers' | 'hints' | 'log'
 >;
 
 export type Sender = {
@@ -103,15 +105,11 @@ async function servicesOf(deps: IntakeDeps, sender: Sender, raw: unknown[]): Pro
     .map((event) => (event as { data?: { credentialId?: unknown } } | null)?.data?.credentialId)
     .filter((id) => typeof id === 'string');
   if (ids.length === 0) return new Map();
-  try {
-    const found = await deps.database
-      .collection('credentials')
-      .find({ tenantId: sender.principal.tenantId, _id: { $in: ids } }, { projection: { service: 1 } })
-      .toArray();
-    return new Map(found.map((doc) => [doc._id, doc.service]));
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  const found = await deps.database
+    .collection('credentials')
+    .find({ tenantId: sender.principal.tenantId, _id: { $in: ids } }, { projection: { service: 1 } })
+    .toArray();
+  return new Map(found.map((doc) => [doc._id, doc.service]));
 }
 
 async function prepare(
@@ -186,7 +184,7 @@ export async function newEvent(
 
 async function sealFields(deps: IntakeDeps, owner: { tenantId: string; _id: string }, fields: [string, unknown][]) {
   const context = { tenantId: owner.tenantId, objectId: owner._id, generation: 1 };
-  const sealed = await deps.vault.seal(JSON.stringify(Object.fromEntries(fields)), context);
+  const sealed = await deps.sealer.seal(JSON.stringify(Object.fromEntries(fields)), context);
   // Short-lived, so always beside the event, whatever store keeps credentials.
   return { store: 'mongodb', keyVersion: sealed.keyVersion, jwe: sealed.jwe };
 }
@@ -202,20 +200,16 @@ async function insertAll(deps: IntakeDeps, prepared: Prepared[]): Promise<Map<st
     );
     return new Map();
   } catch (error) {
-    if (!isDuplicateKey(error)) throw toStoreError(error);
+    if (!isDuplicateKey(error)) throw toAppError(error);
   }
   const keys = prepared.map(({ doc }) => ({ tenantId: doc.tenantId, source: doc.source, sourceId: doc.sourceId }));
-  try {
-    const stored = await events.find({ $or: keys }, { projection: { tenantId: 1, source: 1, sourceId: 1 } }).toArray();
-    const keyOf = (doc: Pick<EventDoc, 'tenantId' | 'source' | 'sourceId'>) =>
-      JSON.stringify([doc.tenantId, doc.source, doc.sourceId]);
-    const firsts = new Map(stored.map((doc) => [keyOf(doc), doc._id]));
-    const pairs = prepared.map(({ doc }) => [doc._id, firsts.get(keyOf(doc))] as const);
-    if (pairs.some(([, first]) => first === undefined)) throw new AppError('store_unavailable');
-    return new Map(pairs.filter((pair): pair is [string, string] => pair[0] !== pair[1]));
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  const stored = await events.find({ $or: keys }, { projection: { tenantId: 1, source: 1, sourceId: 1 } }).toArray();
+  const keyOf = (doc: Pick<EventDoc, 'tenantId' | 'source' | 'sourceId'>) =>
+    JSON.stringify([doc.tenantId, doc.source, doc.sourceId]);
+  const firsts = new Map(stored.map((doc) => [keyOf(doc), doc._id]));
+  const pairs = prepared.map(({ doc }) => [doc._id, firsts.get(keyOf(doc))] as const);
+  if (pairs.some(([, first]) => first === undefined)) throw new AppError('store_unavailable');
+  return new Map(pairs.filter((pair): pair is [string, string] => pair[0] !== pair[1]));
 }
 
 /** Tells the workers; when Redis is away the sweep will. */

@@ -2,9 +2,9 @@
 
 import { AppError } from '../platform/errors.ts';
 import type { Deps } from '../runtime/deps.ts';
-import { toStoreError } from '../store/commit.ts';
-import type { Entry, EventDoc } from '../store/documents.ts';
+import type { Entry } from '../store/audit/inbox.ts';
 import { makeEntry } from '../store/entry.ts';
+import type { EventDoc } from '../store/lifecycle/events.ts';
 
 export type ParkedDeps = Pick<Deps, 'clock' | 'random' | 'database' | 'commit'>;
 
@@ -59,13 +59,9 @@ async function decide(
 }
 
 async function find({ database }: ParkedDeps, tenantId: string, _id: string): Promise<EventDoc> {
-  try {
-    const doc = await database.collection('events').findOne({ _id, tenantId });
-    if (!doc) throw new AppError('not_found');
-    return doc;
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  const doc = await database.collection('events').findOne({ _id, tenantId });
+  if (!doc) throw new AppError('not_found');
+  return doc;
 }
 
 function notParked(status: string): AppError {

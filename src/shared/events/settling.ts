@@ -1,29 +1,24 @@
 /** What processors do with the events that asked for their work. */
 
-import { backoff } from '../credentials/schedule.ts';
+import { backoff } from '../platform/backoff.ts';
 import type { AppError } from '../platform/errors.ts';
-import { toStoreError } from '../store/commit.ts';
-import type { EventDoc, EventStatus } from '../store/documents.ts';
+import type { EventDoc, EventStatus } from '../store/lifecycle/events.ts';
 import type { WorkerDeps } from '../work/job.ts';
 
 export const OPEN_STATUSES: EventStatus[] = ['accepted', 'processing'];
 
 /** After so many attempts an event waits for a person. */
-const MOST_ATTEMPTS = 20;
+const MAX_ATTEMPTS = 20;
 
 type EventDeps = Pick<WorkerDeps, 'database' | 'clock' | 'random'>;
 
 /** The events among `ids` that are not settled yet. */
 export async function openEvents(deps: Pick<WorkerDeps, 'database'>, ids: string[]): Promise<EventDoc[]> {
   if (ids.length === 0) return [];
-  try {
-    return await deps.database
-      .collection('events')
-      .find({ _id: { $in: ids }, status: { $in: OPEN_STATUSES } })
-      .toArray();
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  return await deps.database
+    .collection('events')
+    .find({ _id: { $in: ids }, status: { $in: OPEN_STATUSES } })
+    .toArray();
 }
 
 /** The fields of an event that is over, for a write of one's own. */
@@ -45,7 +40,7 @@ export function postponed(deps: Pick<WorkerDeps, 'clock' | 'random'>, event: Eve
   const counts = error.retry !== 'later';
   const attempts = event.attempts + (counts ? 1 : 0);
   const problem = { code: error.code, detail: error.message };
-  if (error.retry === 'park' || attempts >= MOST_ATTEMPTS) {
+  if (error.retry === 'park' || attempts >= MAX_ATTEMPTS) {
     return { $set: { status: 'parked' as const, attempts, problem, lease: null }, $unset: { dueAt: '' as const } };
   }
   const delayMs = error.retryAfterMs ?? backoff(Math.max(1, attempts), deps.random.fraction());
@@ -70,9 +65,5 @@ export async function settleEvents(
       update: verdictOn(deps, event, error),
     },
   }));
-  try {
-    await deps.database.collection('events').bulkWrite(writes, { ordered: false });
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  await deps.database.collection('events').bulkWrite(writes, { ordered: false });
 }

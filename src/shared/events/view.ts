@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { describeProblem, problemSchema } from '../platform/problem-schema.ts';
 import { isoOrNull } from '../platform/time.ts';
-import type { EventDoc } from '../store/documents.ts';
+import type { EventDoc } from '../store/lifecycle/events.ts';
 import type { Receipt } from './accept.ts';
 import { EVENTS } from './catalogue.ts';
 import { cloudEventSchema } from './cloud-event.ts';

@@ -4,11 +4,12 @@ import { toAppError } from '../platform/errors.ts';
 import { newId } from '../platform/ids.ts';
 import { PRIORITY } from '../queue/jobs.ts';
 import type { Deps } from '../runtime/deps.ts';
+import type { Entry } from '../store/audit/inbox.ts';
 import type { Change, Operation } from '../store/commit.ts';
-import type { CredentialDoc, Entry } from '../store/documents.ts';
+import { type FindingDoc, type IncidentDoc, SEVERITIES } from '../store/compromise/incidents.ts';
 import { makeEntry } from '../store/entry.ts';
-import { type FindingDoc, type IncidentDoc, SEVERITIES } from '../store/incident-documents.ts';
-import type { Finding } from './rules/contract.ts';
+import type { CredentialDoc } from '../store/lifecycle/credentials.ts';
+import type { Finding } from './finding.ts';
 
 type CaseDeps = Pick<Deps, 'clock' | 'random' | 'database' | 'commit' | 'hints' | 'log'>;
 
@@ -30,7 +31,7 @@ export type Beside = { operations: Operation[]; entries: Entry[] };
 
 const NOTHING: Beside = { operations: [], entries: [] };
 const ATTEMPTS = 5;
-const MOST_FINDINGS = 50;
+const MAX_FINDINGS = 50;
 /** When the playbook is looked at again should its hint get lost. Milliseconds. */
 const RELAY_AFTER_MS = 5_000;
 
@@ -110,7 +111,7 @@ function opened(deps: CaseDeps, found: Found, credential: CredentialDoc | null, 
 /** Nothing changes when this very finding is there already. */
 function added(deps: CaseDeps, before: IncidentDoc, found: Found): Filed {
   const known = before.findings.some(({ rule, at }) => rule === found.rule && at.getTime() === found.at.getTime());
-  if (known || before.findings.length >= MOST_FINDINGS)
+  if (known || before.findings.length >= MAX_FINDINGS)
     return { incident: before, change: { operations: [], entries: [] } };
   const { finding, tenantId } = found;
   const now = new Date(deps.clock.now());

@@ -5,10 +5,11 @@ import { stateUpdate } from '../credentials/state-requests.ts';
 import { AppError, toAppError } from '../platform/errors.ts';
 import { PRIORITY } from '../queue/jobs.ts';
 import type { Deps } from '../runtime/deps.ts';
+import type { Entry } from '../store/audit/inbox.ts';
 import type { Change } from '../store/commit.ts';
-import type { CredentialDoc, Entry } from '../store/documents.ts';
+import type { IncidentDoc, Resolution } from '../store/compromise/incidents.ts';
 import { makeEntry } from '../store/entry.ts';
-import type { IncidentDoc, Resolution } from '../store/incident-documents.ts';
+import type { CredentialDoc } from '../store/lifecycle/credentials.ts';
 
 type ChangeDeps = Pick<Deps, 'clock' | 'random' | 'database' | 'commit' | 'hints' | 'log'>;
 

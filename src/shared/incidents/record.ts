@@ -1,10 +1,9 @@
 /** How what happens to an incident becomes durable: with its entry, under compare-and-set on its version (promise 6). */
 
 import { AppError } from '../platform/errors.ts';
-import { toStoreError } from '../store/commit.ts';
-import type { Entry } from '../store/documents.ts';
+import type { Entry } from '../store/audit/inbox.ts';
+import type { IncidentDoc, StepName, WaitReason } from '../store/compromise/incidents.ts';
 import { makeEntry } from '../store/entry.ts';
-import type { IncidentDoc, StepName, WaitReason } from '../store/incident-documents.ts';
 import type { WorkerDeps } from '../work/job.ts';
 import { persist } from '../work/persist.ts';
 import type { Beside } from './case-file.ts';
@@ -69,11 +68,7 @@ export async function postpone(
     attempts: attempts + (counts ? 1 : 0),
     version: version + 1,
   };
-  try {
-    await deps.database.collection('incidents').updateOne({ _id, tenantId, version, status: 'open' }, { $set: set });
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  await deps.database.collection('incidents').updateOne({ _id, tenantId, version, status: 'open' }, { $set: set });
 }
 
 type Write = { set: Partial<IncidentDoc>; entries: Entry[]; beside?: Partial<Beside>; unset?: Record<string, ''> };

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { isoOrNull } from '../platform/time.ts';
+import type { AlertSourceDoc } from '../store/compromise/alert-sources.ts';
 import {
-  type AlertSourceDoc,
   CONFIDENCES,
   INCIDENT_STATUSES,
   type IncidentDoc,
@@ -9,7 +9,7 @@ import {
   SEVERITIES,
   STEPS,
   WAITS,
-} from '../store/incident-documents.ts';
+} from '../store/compromise/incidents.ts';
 
 const time = z.iso.datetime();
 const name = z.string().min(1).max(100);

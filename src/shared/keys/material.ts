@@ -4,8 +4,8 @@ import { AppError } from '../platform/errors.ts';
 import { Secret } from '../platform/secret.ts';
 import type { SecretMaterial } from '../providers/contract.ts';
 import type { Deps } from '../runtime/deps.ts';
-import type { SealContext, StoredSecret } from '../sealing/contract.ts';
-import type { CredentialDoc } from '../store/documents.ts';
+import type { SealContext, StoredSecret } from '../sealing/secret-stores/contract.ts';
+import type { CredentialDoc } from '../store/lifecycle/credentials.ts';
 
 const FIELDS = ['accessToken', 'refreshToken', 'idToken', 'registrationAccessToken'] as const;
 
@@ -42,7 +42,7 @@ export function deserialize(plain: string): SecretMaterial {
   };
 }
 
-type Opener = Pick<Deps, 'vault' | 'secrets'>;
+type Opener = Pick<Deps, 'sealer' | 'secrets'>;
 
 /** Opens the present secret of a credential. Throws `credential_pending`, `secret_unreadable`, `store_unavailable`. */
 export async function openMaterial(
@@ -64,7 +64,7 @@ export async function openStored(
   // A value beside its document needs no read: the common case costs no extra call.
   const jwe = stored.jwe ?? (await deps.secrets.get([{ context, stored }]))[0];
   if (!jwe) throw new AppError('secret_unreadable', { internal: `missing in store ${stored.store}` });
-  return deserialize(await deps.vault.open(jwe, context));
+  return deserialize(await deps.sealer.open(jwe, context));
 }
 
 /** Seals a new generation and stores it. It is durable when this resolves; the credential's document then names it. */
@@ -84,7 +84,7 @@ export async function sealMaterial(
   generation: number,
   material: SecretMaterial,
 ): Promise<StoredSecret> {
-  const sealed = await deps.vault.seal(serialize(material), contextOf(owner, generation));
+  const sealed = await deps.sealer.seal(serialize(material), contextOf(owner, generation));
   return { store: deps.secrets.name, ...sealed };
 }
 
@@ -102,10 +102,10 @@ export async function placeSealed(
 
 /** Keyed fingerprints of the access and the refresh token, in that order. */
 export async function fingerprintsOf(
-  deps: Pick<Deps, 'vault'>,
+  deps: Pick<Deps, 'sealer'>,
   tenantId: string,
   material: SecretMaterial,
 ): Promise<string[]> {
   const tokens = [material.accessToken, material.refreshToken].filter((token) => token !== undefined);
-  return Promise.all(tokens.map((token) => deps.vault.fingerprint(tenantId, token.reveal())));
+  return Promise.all(tokens.map((token) => deps.sealer.fingerprint(tenantId, token.reveal())));
 }

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { isoOrNull } from '../platform/time.ts';
-import { type KeyRotationDoc, ROTATION_KINDS, ROTATION_PHASES } from '../store/key-documents.ts';
+import { type KeyRotationDoc, ROTATION_KINDS, ROTATION_PHASES } from '../store/keys/key-rotations.ts';
 
 /** What the API takes; a migration between stores is asked for at the command line, where the stores are set up. */
 export const newKeyRotationSchema = z

@@ -2,11 +2,12 @@
 
 import { AppError, toAppError } from '../platform/errors.ts';
 import type { Deps } from '../runtime/deps.ts';
-import type { DataKeyPurpose } from '../sealing/contract.ts';
 import { dataKeyId } from '../sealing/data-keys.ts';
-import { type Operation, toStoreError } from '../store/commit.ts';
+import type { DataKeyPurpose } from '../sealing/key-providers/contract.ts';
+import type { TenantDoc } from '../store/access/tenants.ts';
+import type { Entry } from '../store/audit/inbox.ts';
+import type { Operation } from '../store/commit.ts';
 import type { Documents } from '../store/database.ts';
-import type { Entry, TenantDoc } from '../store/documents.ts';
 import { makeEntry } from '../store/entry.ts';
 import { SEALED_COLLECTIONS, type SealedCollection, sealedValuesOf } from '../store/sealed-values.ts';
 
@@ -39,13 +40,9 @@ export async function shredTenant(deps: ShredDeps, tenantId: string, actor: Entr
 
 /** The tenant. Throws `not_found`. */
 export async function findTenant({ database }: Pick<Deps, 'database'>, tenantId: string): Promise<TenantDoc> {
-  try {
-    const tenant = await database.collection('tenants').findOne({ _id: tenantId, tenantId });
-    if (!tenant) throw new AppError('not_found', { detail: `There is no tenant ${tenantId}.` });
-    return tenant;
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  const tenant = await database.collection('tenants').findOne({ _id: tenantId, tenantId });
+  if (!tenant) throw new AppError('not_found', { detail: `There is no tenant ${tenantId}.` });
+  return tenant;
 }
 
 /** Where there never was a key, a destroyed one stands in its place: none is made any more. */
@@ -78,18 +75,14 @@ async function endedRotations({ database }: ShredDeps, tenantId: string, now: Da
 
 /** Nothing of the tenant is due any more, and nobody may call for it. What was destroyed cannot be worked on. */
 async function quieten({ database }: ShredDeps, tenantId: string, now: Date): Promise<void> {
-  try {
-    await database.collection('principals').updateMany({ tenantId, revokedAt: null }, { $set: { revokedAt: now } });
-    await database.collection('alert_sources').updateMany({ tenantId, revokedAt: null }, { $set: { revokedAt: now } });
-    await database.collection('credentials').updateMany({ tenantId }, { $set: { due: {}, claimed: {} } });
-    await database
-      .collection('subscriptions')
-      .updateMany({ tenantId }, { $set: { state: 'disabled' }, $unset: { dueAt: '' } });
-    for (const name of ['events', 'incidents'] as const) {
-      await database.db.collection(name).updateMany({ tenantId }, { $unset: { dueAt: '' } });
-    }
-  } catch (error) {
-    throw toStoreError(error);
+  await database.collection('principals').updateMany({ tenantId, revokedAt: null }, { $set: { revokedAt: now } });
+  await database.collection('alert_sources').updateMany({ tenantId, revokedAt: null }, { $set: { revokedAt: now } });
+  await database.collection('credentials').updateMany({ tenantId }, { $set: { due: {}, claimed: {} } });
+  await database
+    .collection('subscriptions')
+    .updateMany({ tenantId }, { $set: { state: 'disabled' }, $unset: { dueAt: '' } });
+  for (const name of ['events', 'incidents'] as const) {
+    await database.db.collection(name).updateMany({ tenantId }, { $unset: { dueAt: '' } });
   }
 }
 
@@ -98,7 +91,7 @@ async function quieten({ database }: ShredDeps, tenantId: string, now: Date): Pr
  * not be tried: `key_unavailable`, `store_unavailable`.
  */
 export async function tryToOpenAll(
-  deps: Pick<Deps, 'database' | 'vault' | 'secrets'>,
+  deps: Pick<Deps, 'database' | 'sealer' | 'secrets'>,
   tenantId: string,
 ): Promise<{ tried: number; opened: number }> {
   const count = { tried: 0, opened: 0 };
@@ -115,9 +108,9 @@ export async function tryToOpenAll(
   return count;
 }
 
-async function opens({ vault }: Pick<Deps, 'vault'>, ...[jwe, context]: Parameters<Deps['vault']['open']>) {
+async function opens({ sealer }: Pick<Deps, 'sealer'>, ...[jwe, context]: Parameters<Deps['sealer']['open']>) {
   try {
-    await vault.open(jwe, context);
+    await sealer.open(jwe, context);
     return true;
   } catch (thrown) {
     const error = toAppError(thrown);

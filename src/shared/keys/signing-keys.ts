@@ -3,16 +3,16 @@
  * ask for it), and one that others encrypt to, for the intake queue. The private half lies sealed in MongoDB; the public half is
  * published, also after the key was replaced: what it signed stays checkable, and what was encrypted to it opens.
  */
+
 import { createPrivateKey, type KeyObject } from 'node:crypto';
 import { calculateJwkThumbprint, exportJWK, generateKeyPair } from 'jose';
 import { AppError } from '../platform/errors.ts';
 import type { Deps } from '../runtime/deps.ts';
-import { toStoreError } from '../store/commit.ts';
+import { SYSTEM_TENANT_ID } from '../store/access/tenants.ts';
 import { makeEntry } from '../store/entry.ts';
-import type { SigningKeyDoc, SigningUse } from '../store/subscription-documents.ts';
+import type { SigningKeyDoc, SigningUse } from '../store/keys/signing-keys.ts';
 
 /** Owner of what belongs to no tenant: keys of its own, an audit log of its own. */
-export const SYSTEM_TENANT_ID = 'system';
 
 const ALGORITHMS = { checkpoint: 'Ed25519', set: 'RS256', intake: 'ECDH-ES+A256KW' } as const satisfies Record<
   SigningUse,
@@ -21,7 +21,7 @@ const ALGORITHMS = { checkpoint: 'Ed25519', set: 'RS256', intake: 'ECDH-ES+A256K
 
 const RSA_BITS = 2048;
 
-type KeyDeps = Pick<Deps, 'database' | 'vault' | 'commit' | 'clock' | 'random'>;
+type KeyDeps = Pick<Deps, 'database' | 'sealer' | 'commit' | 'clock' | 'random'>;
 
 /** A key to sign with. */
 export type SigningKey = { kid: string; alg: SigningKeyDoc['alg']; key: KeyObject; publicJwk: Record<string, string> };
@@ -32,21 +32,16 @@ export async function signingKey(deps: KeyDeps, use: SigningUse): Promise<Signin
   return { kid: doc._id, alg: doc.alg, key: await privateKey(deps, doc), publicJwk: doc.publicJwk };
 }
 
-async function privateKey({ vault }: Pick<Deps, 'vault'>, doc: SigningKeyDoc): Promise<KeyObject> {
+async function privateKey({ sealer }: Pick<Deps, 'sealer'>, doc: SigningKeyDoc): Promise<KeyObject> {
   const context = { tenantId: SYSTEM_TENANT_ID, objectId: doc._id, generation: 1 };
-  const jwk = JSON.parse(await vault.open(doc.sealed.jwe as string, context));
+  const jwk = JSON.parse(await sealer.open(doc.sealed.jwe as string, context));
   return createPrivateKey({ key: jwk, format: 'jwk' });
 }
 
 /** What opens values that were encrypted to a key of ours, also to one that was replaced; null when there is none of that id. */
-export async function decryptionKey(deps: Pick<Deps, 'database' | 'vault'>, kid: string): Promise<KeyObject | null> {
+export async function decryptionKey(deps: Pick<Deps, 'database' | 'sealer'>, kid: string): Promise<KeyObject | null> {
   const where = { _id: kid, tenantId: SYSTEM_TENANT_ID, use: 'intake' as const };
-  const doc = await deps.database
-    .collection('signing_keys')
-    .findOne(where)
-    .catch((error) => {
-      throw toStoreError(error);
-    });
+  const doc = await deps.database.collection('signing_keys').findOne(where);
   return doc && privateKey(deps, doc);
 }
 
@@ -60,31 +55,23 @@ export async function rotateSigningKey(deps: KeyDeps, use: SigningUse): Promise<
 
 /** Public halves of all keys, newest first, as a JWK set (RFC 7517). */
 export async function publicKeys(deps: Pick<Deps, 'database'>): Promise<{ keys: Record<string, string>[] }> {
-  try {
-    const docs = await deps.database
-      .collection('signing_keys')
-      .find({ tenantId: SYSTEM_TENANT_ID })
-      .sort({ createdAt: -1 })
-      .toArray();
-    return {
-      keys: docs.map((doc) => ({
-        ...doc.publicJwk,
-        kid: doc._id,
-        alg: doc.alg,
-        use: doc.use === 'intake' ? 'enc' : 'sig',
-      })),
-    };
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  const docs = await deps.database
+    .collection('signing_keys')
+    .find({ tenantId: SYSTEM_TENANT_ID })
+    .sort({ createdAt: -1 })
+    .toArray();
+  return {
+    keys: docs.map((doc) => ({
+      ...doc.publicJwk,
+      kid: doc._id,
+      alg: doc.alg,
+      use: doc.use === 'intake' ? 'enc' : 'sig',
+    })),
+  };
 }
 
 async function activeKey(deps: KeyDeps, use: SigningUse): Promise<SigningKeyDoc | null> {
-  try {
-    return await deps.database.collection('signing_keys').findOne({ tenantId: SYSTEM_TENANT_ID, use, state: 'active' });
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  return await deps.database.collection('signing_keys').findOne({ tenantId: SYSTEM_TENANT_ID, use, state: 'active' });
 }
 
 /** Two processes may make the first key at once; the index on the active key lets one win. */
@@ -106,7 +93,7 @@ async function generate(deps: KeyDeps, use: SigningUse): Promise<SigningKeyDoc> 
   const publicJwk = (await exportJWK(pair.publicKey)) as Record<string, string>;
   const _id = await calculateJwkThumbprint(publicJwk);
   const context = { tenantId: SYSTEM_TENANT_ID, objectId: _id, generation: 1 };
-  const { jwe, keyVersion } = await deps.vault.seal(JSON.stringify(await exportJWK(pair.privateKey)), context);
+  const { jwe, keyVersion } = await deps.sealer.seal(JSON.stringify(await exportJWK(pair.privateKey)), context);
   return {
     _id,
     tenantId: SYSTEM_TENANT_ID,

@@ -1,3 +1,5 @@
+import { isStoreAway } from './driver-errors.ts';
+
 /**
  * One table says all there is to know about an error: the HTTP status the API answers with, what a worker does
  * with it, and the text that may be shown to anyone. Only the HTTP edge and the job runner translate.
@@ -103,7 +105,11 @@ export class AppError extends Error {
   }
 }
 
-/** The error as an AppError: itself, or `internal` around whatever was thrown. */
+/**
+ * The error as an AppError: itself; of the database's driver `store_unavailable` where the server was not there to say no; or
+ * `internal` around whatever was thrown.
+ */
 export function toAppError(error: unknown): AppError {
-  return error instanceof AppError ? error : new AppError('internal', { cause: error });
+  if (error instanceof AppError) return error;
+  return new AppError(isStoreAway(error) ? 'store_unavailable' : 'internal', { cause: error });
 }

@@ -1,7 +1,8 @@
+import type { ProviderSettings } from '../platform/config/provider-settings.ts';
 import { AppError } from '../platform/errors.ts';
 import { loadPlugin, pluginNames } from '../platform/plugins.ts';
 import type { BreakerDeps } from './breaker.ts';
-import type { Provider, ProviderDeps, ProviderPlugin, ProviderSettings } from './contract.ts';
+import type { Provider, ProviderDeps, ProviderPlugin } from './contract.ts';
 import { guardProvider } from './guard.ts';
 import { badSetting } from './settings.ts';
 

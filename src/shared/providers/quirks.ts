@@ -1,4 +1,4 @@
-import type { ProviderSettings } from './contract.ts';
+import type { ProviderSettings } from '../platform/config/provider-settings.ts';
 import { badSetting, isSecureUrl } from './settings.ts';
 
 /** One HTTP call as data. `{token}` in `url`, `headers` and `body` stands for the token it is about. */

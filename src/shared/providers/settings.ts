@@ -1,6 +1,6 @@
 import { z } from 'zod';
+import type { ProviderSettings } from '../platform/config/provider-settings.ts';
 import { AppError } from '../platform/errors.ts';
-import type { ProviderSettings } from './contract.ts';
 
 /** The client as registered at the provider. Without a secret it is a public client (RFC 6749 §2.1). */
 export type ClientIdentity = { id: string; secret: string };

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { Queue, type QueueOptions, type Telemetry } from 'bullmq';
 import { Redis, type RedisOptions } from 'ioredis';
+import type { Logger } from 'pino';
 import { AppError, toAppError } from '../platform/errors.ts';
-import type { Deps } from '../runtime/deps.ts';
 import { JOB_OPTIONS, JOBS, type JobName, type JobPayload, PRIORITY } from './jobs.ts';
 
 /** A hint that work is due. `id` makes it idempotent: an id that is still known to the queue is not added again. */
@@ -154,7 +154,7 @@ export const JOB_SIZE = 50;
 
 /** Hints that events are due, `JOB_SIZE` to a job. Redis may be away: the sweep then finds them. Never throws. */
 export async function sendEventHints(
-  deps: Pick<Deps, 'hints' | 'log'>,
+  deps: { hints: Hints; log: Pick<Logger, 'warn'> },
   queue: JobName,
   eventIds: string[],
   priority: number = PRIORITY.onDemand,

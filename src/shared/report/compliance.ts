@@ -4,25 +4,24 @@ import { latestCheckpoint } from '../audit/checkpoints.ts';
 import { verifyTenant } from '../audit/verify-live.ts';
 import { ID_PREFIXES } from '../platform/ids.ts';
 import type { Deps } from '../runtime/deps.ts';
-import { toStoreError } from '../store/commit.ts';
-import type { IncidentDoc } from '../store/incident-documents.ts';
+import type { IncidentDoc } from '../store/compromise/incidents.ts';
 import {
   countCredentials,
   DAY_MS,
   listDormant,
   listOverdue,
-  MOST_ROWS,
-  MOST_TIME,
+  MAX_ROWS,
+  MAX_TIME,
   type ReportScope,
 } from './credentials.ts';
 import type { ComplianceReport } from './schema.ts';
 
 const INCIDENT_DAYS = 90;
-const MOST_INCIDENTS = 10_000;
+const MAX_INCIDENTS = 10_000;
 /** A log beyond this many entries is not walked while a caller waits. */
-const MOST_ENTRIES = 20_000;
+const MAX_ENTRIES = 20_000;
 
-type ReportDeps = Pick<Deps, 'database' | 'vault' | 'clock'>;
+type ReportDeps = Pick<Deps, 'database' | 'sealer' | 'clock'>;
 
 /** Throws `store_unavailable`, `key_unavailable`. */
 export async function makeComplianceReport(
@@ -31,32 +30,28 @@ export async function makeComplianceReport(
 ): Promise<ComplianceReport> {
   const now = deps.clock.now();
   const scope = { tenantId, dormantAfterDays, now };
-  try {
-    const [tenant, counts, keys, incidents, log] = await Promise.all([
-      deps.database.collection('tenants').findOne({ _id: tenantId, tenantId }),
-      countCredentials(deps, scope),
-      keyCoverage(deps, tenantId),
-      incidentsOf(deps, scope),
-      checkLog(deps, tenantId),
-    ]);
-    const { services, ages } = counts;
-    const total = (of: 'overdue' | 'dormant') => services.reduce((sum, service) => sum + service[of], 0);
-    const [overdue, dormant] = [total('overdue'), total('dormant')];
-    return {
-      generatedAt: new Date(now).toISOString(),
-      tenant: { id: tenantId, name: tenant?.name ?? '' },
-      dormantAfterDays,
-      services,
-      ages,
-      overdue: { count: overdue, items: overdue > 0 ? await listOverdue(deps, scope) : [] },
-      dormant: { count: dormant, items: dormant > 0 ? await listDormant(deps, scope) : [] },
-      keys,
-      incidents,
-      log,
-    };
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  const [tenant, counts, keys, incidents, log] = await Promise.all([
+    deps.database.collection('tenants').findOne({ _id: tenantId, tenantId }),
+    countCredentials(deps, scope),
+    keyCoverage(deps, tenantId),
+    incidentsOf(deps, scope),
+    checkLog(deps, tenantId),
+  ]);
+  const { services, ages } = counts;
+  const total = (of: 'overdue' | 'dormant') => services.reduce((sum, service) => sum + service[of], 0);
+  const [overdue, dormant] = [total('overdue'), total('dormant')];
+  return {
+    generatedAt: new Date(now).toISOString(),
+    tenant: { id: tenantId, name: tenant?.name ?? '' },
+    dormantAfterDays,
+    services,
+    ages,
+    overdue: { count: overdue, items: overdue > 0 ? await listOverdue(deps, scope) : [] },
+    dormant: { count: dormant, items: dormant > 0 ? await listDormant(deps, scope) : [] },
+    keys,
+    incidents,
+    log,
+  };
 }
 
 /** How many secrets each version of the data key seals, by the index on it. */
@@ -70,7 +65,7 @@ async function keyCoverage({ database }: ReportDeps, tenantId: string): Promise<
           { $match: { tenantId, 'secret.keyVersion': { $gt: 0 } } },
           { $group: { _id: '$secret.keyVersion', count: { $sum: 1 } } },
         ],
-        MOST_TIME,
+        MAX_TIME,
       )
       .toArray(),
   ]);
@@ -111,9 +106,9 @@ async function incidentsOf(
   const firstId = `${ID_PREFIXES.incident}_${Math.max(0, since).toString(16).padStart(12, '0')}`;
   const docs: Listed[] = await database
     .collection('incidents')
-    .find({ tenantId, _id: { $gte: firstId } }, { projection: INCIDENT_FIELDS, ...MOST_TIME })
+    .find({ tenantId, _id: { $gte: firstId } }, { projection: INCIDENT_FIELDS, ...MAX_TIME })
     .sort({ _id: -1 })
-    .limit(MOST_INCIDENTS)
+    .limit(MAX_INCIDENTS)
     .toArray();
   const times = docs.map(containedIn).filter((ms) => ms !== null);
   const bySeverity = Map.groupBy(docs, ({ severity }) => severity);
@@ -123,7 +118,7 @@ async function incidentsOf(
     open: docs.filter(({ status }) => status === 'open' || status === 'waiting').length,
     bySeverity: Object.fromEntries([...bySeverity].map(([severity, group]) => [severity, group.length])),
     timeToContainMs: quantiles(times),
-    items: docs.slice(0, MOST_ROWS).map((doc) => ({
+    items: docs.slice(0, MAX_ROWS).map((doc) => ({
       id: doc._id,
       severity: doc.severity,
       status: doc.status,
@@ -151,8 +146,8 @@ async function checkLog(deps: ReportDeps, tenantId: string): Promise<ComplianceR
   ]);
   const entries = head?.seq ?? 0;
   const checkpoint = latest && { seq: latest.seq, at: latest.at.toISOString(), kid: latest.kid };
-  if (entries > MOST_ENTRIES) {
-    const limits = [`The log has more than ${MOST_ENTRIES} entries: check it with \`keyturn audit verify\`.`];
+  if (entries > MAX_ENTRIES) {
+    const limits = [`The log has more than ${MAX_ENTRIES} entries: check it with \`keyturn audit verify\`.`];
     return { status: 'not_checked', entries, lastHash: head?.hash ?? null, findings: [], limits, checkpoint };
   }
   const report = await verifyTenant(deps, tenantId);
@@ -161,7 +156,7 @@ async function checkLog(deps: ReportDeps, tenantId: string): Promise<ComplianceR
     entries: report.entries,
     lastHash: report.lastHash,
     findings: report.findings
-      .slice(0, MOST_ROWS)
+      .slice(0, MAX_ROWS)
       .map(({ kind, seq, entryId, about }) => ({ kind, seq, entryId, about })),
     limits: report.limits,
     checkpoint,

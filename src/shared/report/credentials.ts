@@ -1,13 +1,12 @@
 /** What the report says of credentials: one pass over the tenant's for the counts, and two short lists. */
 import type { Document } from 'mongodb';
-import type { CredentialState } from '../credentials/lifecycle.ts';
 import type { Deps } from '../runtime/deps.ts';
-import type { CredentialDoc } from '../store/documents.ts';
+import type { CredentialDoc, CredentialState } from '../store/lifecycle/credentials.ts';
 import type { ComplianceReport } from './schema.ts';
 
 export const DAY_MS = 86_400_000;
-export const MOST_ROWS = 50;
-export const MOST_TIME = { maxTimeMS: 20_000 } as const;
+export const MAX_ROWS = 50;
+export const MAX_TIME = { maxTimeMS: 20_000 } as const;
 
 /** A rotation that came due so recently is under way, not overdue. */
 const GRACE_MS = 3_600_000;
@@ -30,7 +29,7 @@ type Counted = {
 export async function countCredentials(deps: Pick<Deps, 'database'>, scope: ReportScope) {
   const rows = await deps.database
     .collection('credentials')
-    .aggregate<Counted>([{ $match: { tenantId: scope.tenantId } }, { $group: groupOf(scope) }], MOST_TIME)
+    .aggregate<Counted>([{ $match: { tenantId: scope.tenantId } }, { $group: groupOf(scope) }], MAX_TIME)
     .toArray();
   const byService = Map.groupBy(rows, ({ _id }) => _id.service);
   const services = [...byService].map(([service, group]) => serviceRow(service, group, scope.now));
@@ -108,10 +107,10 @@ export async function listDormant(deps: Pick<Deps, 'database'>, { tenantId, now,
 const LIST_FIELDS = { service: 1, subject: 1, secretChangedAt: 1, lastReleasedAt: 1, policy: 1, 'rotation.step': 1 };
 
 function list({ database }: Pick<Deps, 'database'>, where: Document, sort: string): Promise<CredentialDoc[]> {
-  const found = database.collection('credentials').find(where, { projection: LIST_FIELDS, ...MOST_TIME });
+  const found = database.collection('credentials').find(where, { projection: LIST_FIELDS, ...MAX_TIME });
   return found
     .sort({ [sort]: 1, _id: 1 })
-    .limit(MOST_ROWS)
+    .limit(MAX_ROWS)
     .toArray();
 }
 

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { CREDENTIAL_STATES } from '../credentials/lifecycle.ts';
-import { INCIDENT_STATUSES, SEVERITIES } from '../store/incident-documents.ts';
+import { INCIDENT_STATUSES, SEVERITIES } from '../store/compromise/incidents.ts';
+import { CREDENTIAL_STATES } from '../store/lifecycle/credentials.ts';
 
 const time = z.iso.datetime();
 const count = z.number().int();

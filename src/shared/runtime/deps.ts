@@ -4,7 +4,8 @@ import type { Config } from '../platform/config/parse.ts';
 import type { Random } from '../platform/random.ts';
 import type { Catalogue } from '../providers/catalogue.ts';
 import type { Hints } from '../queue/hints.ts';
-import type { KeyProvider, Vault } from '../sealing/contract.ts';
+import type { Sealer } from '../sealing/contract.ts';
+import type { KeyProvider } from '../sealing/key-providers/contract.ts';
 import type { SecretStores } from '../sealing/secret-stores/open.ts';
 import type { Commit } from '../store/commit.ts';
 import type { Database } from '../store/database.ts';
@@ -17,7 +18,7 @@ export type Deps = {
   log: Logger;
   database: Database;
   commit: Commit;
-  vault: Vault;
+  sealer: Sealer;
   secrets: SecretStores;
   keyProvider: KeyProvider;
   providers: Catalogue;

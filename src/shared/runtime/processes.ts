@@ -3,11 +3,10 @@
  * wrap with it starts, and no rotation to it begins.
  */
 import { hostname } from 'node:os';
-import { SYSTEM_TENANT_ID } from '../keys/signing-keys.ts';
 import { AppError } from '../platform/errors.ts';
 import { newId } from '../platform/ids.ts';
-import { toStoreError } from '../store/commit.ts';
-import type { ProcessDoc } from '../store/key-documents.ts';
+import { SYSTEM_TENANT_ID } from '../store/access/tenants.ts';
+import type { ProcessDoc } from '../store/keys/processes.ts';
 import type { Deps } from './deps.ts';
 
 type ProcessDeps = Pick<Deps, 'database' | 'clock' | 'random' | 'log' | 'keyProvider'> & {
@@ -56,14 +55,10 @@ function describe(deps: ProcessDeps): Omit<ProcessDoc, 'seenAt'> {
 }
 
 async function beat(deps: ProcessDeps, { _id, ...self }: Omit<ProcessDoc, 'seenAt'>): Promise<void> {
-  try {
-    const where = { _id, tenantId: SYSTEM_TENANT_ID };
-    await deps.database
-      .collection('processes')
-      .updateOne(where, [{ $set: { ...self, seenAt: '$$NOW' } }], { upsert: true });
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  const where = { _id, tenantId: SYSTEM_TENANT_ID };
+  await deps.database
+    .collection('processes')
+    .updateOne(where, [{ $set: { ...self, seenAt: '$$NOW' } }], { upsert: true });
 }
 
 async function keepBeating(deps: ProcessDeps, self: Omit<ProcessDoc, 'seenAt'>, ended: AbortSignal): Promise<void> {
@@ -75,18 +70,14 @@ async function keepBeating(deps: ProcessDeps, self: Omit<ProcessDoc, 'seenAt'>, 
 
 /** The processes that run. Throws `store_unavailable`. */
 export async function liveProcesses({ database }: Pick<Deps, 'database'>): Promise<ProcessDoc[]> {
-  try {
-    return await database
-      .collection('processes')
-      .find({
-        tenantId: SYSTEM_TENANT_ID,
-        $expr: { $gt: ['$seenAt', { $subtract: ['$$NOW', SILENT_MS] }] },
-      })
-      .sort({ _id: 1 })
-      .toArray();
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  return await database
+    .collection('processes')
+    .find({
+      tenantId: SYSTEM_TENANT_ID,
+      $expr: { $gt: ['$seenAt', { $subtract: ['$$NOW', SILENT_MS] }] },
+    })
+    .sort({ _id: 1 })
+    .toArray();
 }
 
 /** Throws `config_invalid`, naming the processes, unless every one that runs can unwrap what `keyId` wraps. */

@@ -1,5 +1,6 @@
-import type { DataKeyDoc, DataKeyPurpose } from './contract.ts';
+import type { DataKeyDoc } from './contract.ts';
 import { isUsable, type UsableDataKey } from './data-keys.ts';
+import type { DataKeyPurpose } from './key-providers/contract.ts';
 import type { Lifetime } from './stale-while-revalidate.ts';
 
 /** An unwrapped data key. Use `bytes` at once, not after another await: an evicted key's bytes are zeroed and emptied. */

@@ -1,11 +1,9 @@
 import type { Clock } from '../platform/clock.ts';
 import { AppError } from '../platform/errors.ts';
-import type { DataKeyPurpose } from './contract.ts';
 import {
   DATA_KEY_BYTES,
   type DataKeysDeps,
   ensureFirstDataKey,
-  readDataKeys,
   type UsableDataKey,
   wrapContextOf,
 } from './data-keys.ts';
@@ -19,6 +17,7 @@ import {
   type KeyCache,
   makeKeyCache,
 } from './key-cache.ts';
+import type { DataKeyPurpose } from './key-providers/contract.ts';
 import { makeRenewer, type Renewer } from './stale-while-revalidate.ts';
 
 export type KeyringOptions = Omit<DataKeysDeps, 'clock'> & {
@@ -96,7 +95,7 @@ async function view(ring: Ring, tenantId: string, purpose: DataKeyPurpose): Prom
 async function lookAgain(ring: Ring, entry: Entry, version: number | undefined): Promise<Entry> {
   if (version !== undefined) return fetchEntry(ring, entry);
   return ring.renewer.renew(`${entry.id}:first`, undefined, async () => {
-    const docs = await readDataKeys(ring.options, entry.tenantId, entry.purpose);
+    const docs = await ring.options.dataKeys.versions(entry.tenantId, entry.purpose);
     // Where there ever was a key, none is made in place of a destroyed one.
     if (docs.length === 0) await ensureFirstDataKey(ring.options, entry.tenantId, entry.purpose);
     return fetchEntry(ring, entry);
@@ -104,7 +103,7 @@ async function lookAgain(ring: Ring, entry: Entry, version: number | undefined):
 }
 
 async function fetchEntry(ring: Ring, entry: Entry): Promise<Entry> {
-  adoptDocs(entry, await readDataKeys(ring.options, entry.tenantId, entry.purpose));
+  adoptDocs(entry, await ring.options.dataKeys.versions(entry.tenantId, entry.purpose));
   if (entry.docs.length === 0) {
     // That there is none is not remembered: another process may make the first at any time.
     ring.cache.evict(entry);

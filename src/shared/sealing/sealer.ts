@@ -1,16 +1,18 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { AppError } from '../platform/errors.ts';
-import type { DataKeyPurpose, SealContext, Vault } from './contract.ts';
+import type { Sealer } from './contract.ts';
 import { dataKeyId } from './data-keys.ts';
 import { type JweHeader, openJwe, parseJwe, sealJwe } from './jwe.ts';
 import type { DataKey } from './key-cache.ts';
+import type { DataKeyPurpose } from './key-providers/contract.ts';
 import { type KeyringOptions, makeKeyring } from './keyring.ts';
+import type { SealContext } from './secret-stores/contract.ts';
 
-export type VaultOptions = Pick<KeyringOptions, 'dataKeys' | 'keyProvider' | 'clock' | 'random'> &
+export type SealerOptions = Pick<KeyringOptions, 'dataKeys' | 'keyProvider' | 'clock' | 'random'> &
   Partial<Pick<KeyringOptions, 'maxAgeMs' | 'graceMs' | 'refreshMs' | 'retryMs' | 'maxEntries'>>;
 
 /** A vault with its cache in hand. */
-export type ManagedVault = Vault & {
+export type ManagedSealer = Sealer & {
   /** The version that `seal` uses now; undefined while it is not cached. */
   sealVersion(tenantId: string): number | undefined;
   /** Zeroes cached keys whose time has ended. Call it about once a minute. */
@@ -24,7 +26,7 @@ const DEFAULTS = { maxAgeMs: 300_000, graceMs: 3_600_000, refreshMs: 30_000, ret
 const MAC = /^v([1-9]\d{0,8})\.([A-Za-z0-9_-]{43})$/;
 
 /** The vault over `data_keys` and a key provider. With the key cached nothing here waits: some 20 µs for 2 kB. */
-export function makeVault(options: VaultOptions): ManagedVault {
+export function makeSealer(options: SealerOptions): ManagedSealer {
   const keyring = makeKeyring({ ...DEFAULTS, ...options });
   const { random } = options;
 

@@ -3,18 +3,12 @@
  * its own outcome. A change whose condition does not hold never harms its neighbours: the group is halved until it
  * stands alone.
  */
-import {
-  type AnyBulkWriteOperation,
-  type ClientSession,
-  type Document,
-  MongoBulkWriteError,
-  MongoError,
-  MongoServerError,
-} from 'mongodb';
+import type { AnyBulkWriteOperation, ClientSession, Document } from 'mongodb';
 import { makeBatcher } from '../platform/concurrency/batcher.ts';
-import { AppError } from '../platform/errors.ts';
+import { isDuplicateKey } from '../platform/driver-errors.ts';
+import { AppError, toAppError } from '../platform/errors.ts';
+import type { Entry } from './audit/inbox.ts';
 import type { CollectionName, Database, Documents } from './database.ts';
-import type { Entry } from './documents.ts';
 
 /** `update` must match exactly one document, else the whole change is `stale`; `insert` of what exists is `duplicate`. */
 export type Operation<N extends CollectionName = CollectionName> =
@@ -77,7 +71,7 @@ async function tryCommit(database: Database, changes: Change[]): Promise<Outcome
   } catch (error) {
     if (error instanceof Mismatch) return 'stale';
     if (isDuplicateKey(error)) return 'duplicate';
-    return toStoreError(error);
+    return toAppError(error);
   }
 }
 
@@ -100,31 +94,4 @@ async function writeAll(database: Database, changes: Change[], session: ClientSe
   }
   const entries = changes.flatMap((change) => change.entries);
   if (entries.length > 0) await database.collection('audit_inbox').insertMany(entries, { session });
-}
-
-/** MongoDB's 11000, also inside a bulk write. */
-export function isDuplicateKey(error: unknown): boolean {
-  if (error instanceof MongoBulkWriteError) return [error.writeErrors].flat().some((write) => write.code === 11000);
-  return error instanceof MongoError && error.code === 11000;
-}
-
-/** A failure of the driver: `store_unavailable` when the server was not there to say no, `internal` when it said no. */
-export function toStoreError(error: unknown): AppError {
-  if (error instanceof AppError) return error;
-  const refused = error instanceof MongoServerError && !isPassing(error) && !isUnconfirmed(error);
-  return new AppError(error instanceof MongoError && !refused ? 'store_unavailable' : 'internal', { cause: error });
-}
-
-/** Written, but a majority has not said so: the server went away meanwhile, or all that it refused is passing. */
-function isUnconfirmed(error: MongoServerError): boolean {
-  if (!(error instanceof MongoBulkWriteError)) return false;
-  return [error.writeErrors].flat().every(({ code }) => PASSING_CODES.includes(Number(code)));
-}
-
-/** Codes of a server that is stepping down, starting, or shutting down, and labels that promise a retry may help. */
-const PASSING_CODES = [6, 7, 50, 64, 89, 91, 112, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436];
-
-function isPassing(error: MongoServerError): boolean {
-  const labels = ['TransientTransactionError', 'UnknownTransactionCommitResult', 'RetryableWriteError'];
-  return PASSING_CODES.includes(Number(error.code)) || labels.some((label) => error.hasErrorLabel(label));
 }

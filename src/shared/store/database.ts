@@ -1,20 +1,27 @@
-import { type Collection, type Db, type IndexDescription, MongoClient, type MongoClientOptions } from 'mongodb';
+import { type Collection, type Db, MongoClient, type MongoClientOptions } from 'mongodb';
 import { AppError } from '../platform/errors.ts';
 import type { DataKeyDoc } from '../sealing/contract.ts';
-import type {
-  AuthorizationDoc,
-  ChainedEntry,
-  ChainHead,
-  CredentialDoc,
-  Entry,
-  EventDoc,
-  PrincipalDoc,
-  RequestIdDoc,
-  TenantDoc,
-} from './documents.ts';
-import type { AlertSourceDoc, DetectCursorDoc, IncidentDoc, RevocationBudgetDoc } from './incident-documents.ts';
-import type { KeyRotationDoc, ProcessDoc } from './key-documents.ts';
-import type { CheckpointDoc, DeliveryDoc, SigningKeyDoc, SubscriptionDoc } from './subscription-documents.ts';
+import { type PrincipalDoc, INDEXES as principals } from './access/principals.ts';
+import { type RequestIdDoc, INDEXES as requestIds } from './access/request-ids.ts';
+import type { TenantDoc } from './access/tenants.ts';
+import { type CheckpointDoc, INDEXES as checkpoints } from './audit/checkpoints.ts';
+import { type ChainedEntry, INDEXES as entries } from './audit/entries.ts';
+import { type ChainHead, INDEXES as heads } from './audit/heads.ts';
+import { type Entry, INDEXES as inbox } from './audit/inbox.ts';
+import type { Indexes } from './base/collection.ts';
+import { type AlertSourceDoc, INDEXES as alertSources } from './compromise/alert-sources.ts';
+import type { DetectCursorDoc } from './compromise/detect-cursors.ts';
+import { type IncidentDoc, INDEXES as incidents } from './compromise/incidents.ts';
+import { type RevocationBudgetDoc, INDEXES as revocationBudgets } from './compromise/revocation-budgets.ts';
+import { type DeliveryDoc, INDEXES as deliveries } from './delivery/deliveries.ts';
+import { type SubscriptionDoc, INDEXES as subscriptions } from './delivery/subscriptions.ts';
+import { INDEXES as dataKeys } from './keys/data-keys.ts';
+import { type KeyRotationDoc, INDEXES as keyRotations } from './keys/key-rotations.ts';
+import { type ProcessDoc, INDEXES as processes } from './keys/processes.ts';
+import { type SigningKeyDoc, INDEXES as signingKeys } from './keys/signing-keys.ts';
+import { type AuthorizationDoc, INDEXES as authorizations } from './lifecycle/authorizations.ts';
+import { type CredentialDoc, INDEXES as credentials } from './lifecycle/credentials.ts';
+import { type EventDoc, INDEXES as events } from './lifecycle/events.ts';
 
 /** Collection name → document type. */
 export type Documents = {
@@ -24,23 +31,20 @@ export type Documents = {
   credentials: CredentialDoc;
   events: EventDoc;
   authorizations: AuthorizationDoc;
-  data_keys: DataKeyDoc;
-  /** Entries committed with their change, waiting to be chained. */
   audit_inbox: Entry;
-  /** The chained log. Insert only. */
   audit: ChainedEntry;
   audit_heads: ChainHead;
-  /** Signed heads. Insert only. */
   checkpoints: CheckpointDoc;
   subscriptions: SubscriptionDoc;
   deliveries: DeliveryDoc;
-  signing_keys: SigningKeyDoc;
   alert_sources: AlertSourceDoc;
   incidents: IncidentDoc;
   revocation_budgets: RevocationBudgetDoc;
   detect_cursors: DetectCursorDoc;
+  signing_keys: SigningKeyDoc;
   key_rotations: KeyRotationDoc;
   processes: ProcessDoc;
+  data_keys: DataKeyDoc;
 };
 
 export type CollectionName = keyof Documents;
@@ -52,71 +56,26 @@ export type Database = {
   close(): Promise<void>;
 };
 
-const exists = (field: string) => ({ partialFilterExpression: { [field]: { $exists: true } } });
-
-/** Every index, with what it is for. Indexes on due dates are partial: what is idle is not in them and costs nothing. */
-const INDEXES: Partial<Record<CollectionName, (IndexDescription & { key: Record<string, 1 | -1> })[]>> = {
-  principals: [{ key: { keyHash: 1 }, unique: true }, { key: { tenantId: 1, _id: 1 } }],
-  request_ids: [{ key: { expiresAt: 1 }, expireAfterSeconds: 0 }],
-  credentials: [
-    {
-      key: { tenantId: 1, service: 1, subject: 1 },
-      unique: true,
-      partialFilterExpression: {
-        state: { $in: ['pending', 'active', 'reauthorization_required', 'quarantined', 'expired', 'revoked'] },
-      },
-    },
-    { key: { tenantId: 1, _id: 1 } },
-    { key: { 'due.refresh': 1 }, ...exists('due.refresh') },
-    { key: { 'due.rotate': 1 }, ...exists('due.rotate') },
-    { key: { 'due.expire': 1 }, ...exists('due.expire') },
-    { key: { 'due.validate': 1 }, ...exists('due.validate') },
-    { key: { fingerprints: 1 } },
-    { key: { tenantId: 1, 'secret.keyVersion': 1 } },
-  ],
-  events: [
-    { key: { tenantId: 1, source: 1, sourceId: 1 }, unique: true },
-    { key: { dueAt: 1 }, ...exists('dueAt') },
-    { key: { tenantId: 1, status: 1, _id: 1 } },
-    { key: { tenantId: 1, _id: 1 } },
-  ],
-  authorizations: [{ key: { expiresAt: 1 }, expireAfterSeconds: 3600 }],
-  data_keys: [{ key: { tenantId: 1, purpose: 1, version: -1 } }, { key: { 'wrapped.keyId': 1 } }],
-  audit_inbox: [{ key: { tenantId: 1, _id: 1 } }],
-  audit: [
-    { key: { tenantId: 1, seq: 1 }, unique: true },
-    { key: { tenantId: 1, credentialId: 1, seq: 1 } },
-    { key: { tenantId: 1, type: 1, seq: 1 } },
-    // What one principal did: rules and `GET /v1/audit?principal=` ask for it.
-    { key: { tenantId: 1, 'actor.id': 1, seq: 1 } },
-  ],
-  audit_heads: [
-    { key: { dueAt: 1 }, ...exists('dueAt') },
-    { key: { detectAt: 1 }, ...exists('detectAt') },
-  ],
-  alert_sources: [{ key: { tenantId: 1, _id: 1 } }],
-  incidents: [
-    { key: { tenantId: 1, _id: 1 } },
-    // One open case for one thing.
-    { key: { tenantId: 1, key: 1 }, unique: true, ...exists('key') },
-    { key: { tenantId: 1, credentialId: 1, _id: 1 } },
-    { key: { dueAt: 1 }, ...exists('dueAt') },
-    { key: { fingerprints: 1 }, ...exists('fingerprints') },
-  ],
-  revocation_budgets: [{ key: { expiresAt: 1 }, expireAfterSeconds: 0 }],
-  checkpoints: [{ key: { tenantId: 1, seq: 1 }, unique: true }],
-  subscriptions: [{ key: { tenantId: 1, _id: 1 } }, { key: { dueAt: 1 }, ...exists('dueAt') }],
-  deliveries: [
-    { key: { tenantId: 1, subscriptionId: 1, seq: 1 }, unique: true },
-    { key: { subscriptionId: 1, nextAttemptAt: 1 }, ...exists('nextAttemptAt') },
-    { key: { expireAt: 1 }, expireAfterSeconds: 0 },
-  ],
-  key_rotations: [
-    { key: { tenantId: 1, kind: 1 }, unique: true, ...exists('open') },
-    { key: { dueAt: 1 }, ...exists('dueAt') },
-  ],
-  processes: [{ key: { seenAt: 1 }, expireAfterSeconds: 300 }],
-  signing_keys: [{ key: { use: 1 }, unique: true, partialFilterExpression: { state: 'active' } }],
+/** The indexes of every collection, each with what it is for at its place. */
+const INDEXES: Partial<Record<CollectionName, Indexes>> = {
+  principals,
+  request_ids: requestIds,
+  credentials,
+  events,
+  authorizations,
+  data_keys: dataKeys,
+  audit_inbox: inbox,
+  audit: entries,
+  audit_heads: heads,
+  alert_sources: alertSources,
+  incidents,
+  revocation_budgets: revocationBudgets,
+  checkpoints,
+  subscriptions,
+  deliveries,
+  key_rotations: keyRotations,
+  processes,
+  signing_keys: signingKeys,
 };
 
 /**

@@ -1,7 +1,8 @@
 import type { Clock } from '../platform/clock.ts';
 import { newId } from '../platform/ids.ts';
 import type { Random } from '../platform/random.ts';
-import type { CredentialDoc, Entry } from './documents.ts';
+import type { Entry } from './audit/inbox.ts';
+import type { CredentialDoc } from './lifecycle/credentials.ts';
 
 /** What happened, in the words of the caller; everything that is left out is null. */
 export type Happening = Pick<Entry, 'tenantId' | 'type' | 'actor'> & Partial<Omit<Entry, '_id' | 'at'>>;

@@ -3,9 +3,8 @@
  * the call, so what was taken is found by it. Times are the server's (`$$NOW`): skew between processes does not matter.
  */
 import type { Document } from 'mongodb';
-import { toStoreError } from './commit.ts';
+import type { Leased } from './base/document.ts';
 import type { Database, Documents } from './database.ts';
-import type { Leased } from './documents.ts';
 
 export type LeasedCollection = { [N in keyof Documents]: Documents[N] extends Leased ? N : never }[keyof Documents];
 
@@ -38,22 +37,18 @@ export async function takeLeases<N extends LeasedCollection>(
 ): Promise<Documents[N][]> {
   const collection = database.db.collection<{ _id: string } & Document>(name);
   const { ids, holder, purpose, leaseMs } = request;
-  try {
-    const taken = await collection.updateMany({ _id: { $in: ids }, ...request.where, ...FREE }, [
-      {
-        $set: {
-          interrupted: INTERRUPTED,
-          lease: { holder, purpose, until: { $add: ['$$NOW', leaseMs] } },
-          fence: { $add: ['$fence', 1] },
-        },
+  const taken = await collection.updateMany({ _id: { $in: ids }, ...request.where, ...FREE }, [
+    {
+      $set: {
+        interrupted: INTERRUPTED,
+        lease: { holder, purpose, until: { $add: ['$$NOW', leaseMs] } },
+        fence: { $add: ['$fence', 1] },
       },
-    ]);
-    if (taken.modifiedCount === 0) return [];
-    const found = await collection.find({ _id: { $in: ids }, 'lease.holder': holder }).toArray();
-    return found as unknown as Documents[N][];
-  } catch (error) {
-    throw toStoreError(error);
-  }
+    },
+  ]);
+  if (taken.modifiedCount === 0) return [];
+  const found = await collection.find({ _id: { $in: ids }, 'lease.holder': holder }).toArray();
+  return found as unknown as Documents[N][];
 }
 
 /** Prolongs what the holder still holds; resolves to the ids of those. */
@@ -85,20 +80,16 @@ export async function releaseLeases(
   if (ids.length === 0) return;
   const collection = database.db.collection<{ _id: string } & Document>(name);
   const isOurs = (lease: string) => ({ $eq: [`${lease}.holder`, holder] });
-  try {
-    await collection.updateMany(
-      { _id: { $in: ids }, $or: [{ 'lease.holder': holder }, { 'interrupted.holder': holder }] },
-      [
-        {
-          $set: {
-            fence: { $cond: [isOurs('$lease'), { $add: ['$fence', 1] }, '$fence'] },
-            lease: { $cond: [isOurs('$lease'), null, '$lease'] },
-            interrupted: { $cond: [isOurs('$interrupted'), null, '$interrupted'] },
-          },
+  await collection.updateMany(
+    { _id: { $in: ids }, $or: [{ 'lease.holder': holder }, { 'interrupted.holder': holder }] },
+    [
+      {
+        $set: {
+          fence: { $cond: [isOurs('$lease'), { $add: ['$fence', 1] }, '$fence'] },
+          lease: { $cond: [isOurs('$lease'), null, '$lease'] },
+          interrupted: { $cond: [isOurs('$interrupted'), null, '$interrupted'] },
         },
-      ],
-    );
-  } catch (error) {
-    throw toStoreError(error);
-  }
+      },
+    ],
+  );
 }

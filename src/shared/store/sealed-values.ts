@@ -1,53 +1,28 @@
 /** Every place where a sealed value lies. What is not in this table is forgotten by key rotations: the compiler refuses gaps. */
-import type { SealContext, StoredSecret } from '../sealing/contract.ts';
+import type { SealContext, StoredSecret } from '../sealing/secret-stores/contract.ts';
+import { SEALED as principals } from './access/principals.ts';
+import type { Place, SealedPath, SealedPlaces } from './base/sealed-path.ts';
+import { SEALED as alertSources } from './compromise/alert-sources.ts';
 import type { CollectionName, Documents } from './database.ts';
-
-/** Paths in a document, as MongoDB names them, that lead to a `StoredSecret`. */
-type SealedPath<T> = T extends readonly (infer Item)[]
-  ? SealedPath<Item>
-  : T extends Date
-    ? never
-    : T extends object
-      ? { [K in keyof T & string]-?: PathOf<K, NonNullable<T[K]>> }[keyof T & string]
-      : never;
-
-type PathOf<K extends string, V> = V extends StoredSecret
-  ? K
-  : SealedPath<V> extends infer Below extends string
-    ? `${K}.${Below}`
-    : never;
+import { SEALED as subscriptions } from './delivery/subscriptions.ts';
+import { SEALED as signingKeys } from './keys/signing-keys.ts';
+import { SEALED as authorizations } from './lifecycle/authorizations.ts';
+import { SEALED as credentials } from './lifecycle/credentials.ts';
+import { SEALED as events } from './lifecycle/events.ts';
 
 type Sealed = { [N in CollectionName]: [SealedPath<Documents[N]>] extends [never] ? never : N }[CollectionName];
 
-/** Where a value lies in one document, and what it is bound to. */
-type Place = { path: string; stored: StoredSecret | null; objectId: string; generation: number };
-
-type Table = { [N in Sealed]: Record<SealedPath<Documents[N]>, (doc: Documents[N]) => Place[]> };
-
-const at = (path: string, stored: StoredSecret | null, objectId: string, generation = 1): Place[] => [
-  { path, stored, objectId, generation },
-];
+type Table = { [N in Sealed]: SealedPlaces<Documents[N]> };
 
 /** Collection → path → the values there. In the order in which they are sealed anew. */
 export const SEALED_VALUES: Table = {
-  credentials: {
-    secret: (doc) => at('secret', doc.secret, doc._id, doc.generation),
-    'rotation.pending': ({ rotation }) =>
-      rotation ? at('rotation.pending', rotation.pending, rotation.id, rotation.attempt) : [],
-    'rotation.previous': ({ _id, rotation }) =>
-      rotation ? at('rotation.previous', rotation.previous, _id, rotation.generation) : [],
-  },
-  events: { sealed: (doc) => at('sealed', doc.sealed, doc._id) },
-  authorizations: { codeVerifier: (doc) => at('codeVerifier', doc.codeVerifier, doc._id) },
-  principals: { signing: (doc) => at('signing', doc.signing, doc._id) },
-  alert_sources: { secret: (doc) => at('secret', doc.secret, doc._id) },
-  subscriptions: {
-    'secrets.sealed': (doc) =>
-      doc.secrets.flatMap(({ sealed, generation }, index) =>
-        at(`secrets.${index}.sealed`, sealed, doc._id, generation),
-      ),
-  },
-  signing_keys: { sealed: (doc) => at('sealed', doc.sealed, doc._id) },
+  credentials,
+  events,
+  authorizations,
+  principals,
+  alert_sources: alertSources,
+  subscriptions,
+  signing_keys: signingKeys,
 };
 
 /** Names of the collections that hold sealed values, in the order of the table. */

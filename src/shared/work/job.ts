@@ -1,40 +1,65 @@
-import type { Places } from '../platform/concurrency/semaphore.ts';
-import type { AppError } from '../platform/errors.ts';
-import type { JobName, JobPayload } from '../queue/jobs.ts';
+/** What a job is made of. Each stands in a folder of its domain, and in one row of `workers/jobs.ts`. */
+
+import type { Semaphore } from '../platform/concurrency/semaphore.ts';
+import { AppError } from '../platform/errors.ts';
+import { JOBS, type JobName, type JobPayload, PAYLOADS } from '../queue/jobs.ts';
 import type { Deps } from '../runtime/deps.ts';
 import type { Journal, OpenAction } from './journal.ts';
 
-/** What a processor is given beside its payload. */
+/** What a job is given when it is created. */
 export type WorkerDeps = Deps & {
   journal: Journal;
   /** Unique to this process; the beginning of every lease holder's name. */
   workerId: string;
   /** Places that this process has at a provider: its jobs, side by side, stay within what the provider allows. */
-  placesAt(service: string): Places;
+  placesAt(service: string): Semaphore;
 };
 
 /**
- * One file in `jobs/` exports one as `plugin`. A processor re-reads MongoDB, may run twice, and ends soon after `signal`
- * aborts: it finishes the calls in hand and leaves the rest, which is due again by itself.
+ * What a job does. It re-reads MongoDB, may run twice, and ends soon after `signal` aborts: it finishes the calls in hand and
+ * leaves the rest, which is due again by itself.
  */
-export type Job<N extends JobName = JobName> = {
-  name: N;
-  process(deps: WorkerDeps, payload: JobPayload<N>, signal: AbortSignal): Promise<unknown>;
+type Handlers<P> = {
+  process(payload: P, signal: AbortSignal): Promise<unknown>;
   /** Set where others add the jobs: they may read what `process` returns, or the problem that it throws. */
-  foreign?: Foreign;
+  external?: External;
   /**
    * Commits an answer that a dead process of this job left in its journal. Idempotent; when it throws, it is called
    * again later.
    */
-  recover?(deps: WorkerDeps, action: OpenAction): Promise<void>;
+  recover?(action: OpenAction): Promise<void>;
 };
 
-export type Foreign = {
+export type External = {
   /** Puts a refused job on the record. `data` is as it came, and is in Redis no more. Does not throw. */
-  refused(deps: WorkerDeps, data: unknown, error: AppError): Promise<void>;
+  refused(data: unknown, error: AppError): Promise<void>;
 };
 
-/** Types a job without losing its name. */
-export function defineJob<N extends JobName>(job: Job<N>): Job<N> {
-  return job;
+/** A job of one process. `process` takes a payload as it came; one that is malformed throws `invalid_request`. */
+export type Job = Handlers<unknown> & { readonly name: JobName };
+
+/** Makes a job for a process. What it keeps between two payloads it keeps in its closure. */
+export type CreateJob = (deps: WorkerDeps) => Job;
+
+/** Joins a job to its queue: what comes from there is checked by the schema of the queue's row. */
+export function defineJob<N extends JobName>(
+  name: N,
+  create: (deps: WorkerDeps) => Handlers<JobPayload<N>>,
+): CreateJob {
+  const schema = PAYLOADS[JOBS[name].payload];
+  return (deps) => {
+    const { process, ...rest } = create(deps);
+    return {
+      name,
+      ...rest,
+      process: async (data, signal) => {
+        const payload = schema.safeParse(data);
+        // Messages of zod name the field and the rule, never the value.
+        const [issue] = payload.error?.issues ?? [];
+        if (issue)
+          throw new AppError('invalid_request', { detail: `${['data', ...issue.path].join('.')}: ${issue.message}` });
+        return process(payload.data as JobPayload<N>, signal);
+      },
+    };
+  };
 }

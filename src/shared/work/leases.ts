@@ -1,16 +1,17 @@
 /** Holding objects while a job works on them. */
+
 import type { Document } from 'mongodb';
+import { toAppError } from '../platform/errors.ts';
 import type { JobName } from '../queue/jobs.ts';
-import { toStoreError } from '../store/commit.ts';
 import type { Documents } from '../store/database.ts';
-import type { CredentialDoc } from '../store/documents.ts';
 import { type LeasedCollection, releaseLeases, renewLeases, takeLeases } from '../store/lease.ts';
+import type { CredentialDoc } from '../store/lifecycle/credentials.ts';
 import type { WorkerDeps } from './job.ts';
-import { again } from './persist.ts';
+import { retryWhileStoreIsDown } from './persist.ts';
 
 /** A journal counts as abandoned after half a lease; whoever may still send must be sure of its lease before that. */
-const MOST_FRESH_SHARE = 0.45;
-const LEAST_FRESH_SHARE = 0.3;
+const MAX_FRESH_SHARE = 0.45;
+const MIN_FRESH_SHARE = 0.3;
 export const ABANDONED_SHARE = 0.5;
 
 /** A lease is renewed after this part of it, so that it stays fresh while MongoDB is there. */
@@ -20,8 +21,8 @@ const RENEW_SHARE = 0.25;
  * How old a lease may be for a call to be made under it. The call ends within twice its time-out, and should end before
  * the lease does: else the next holder asks about a refresh token that our request is still on its way to spend.
  */
-function freshMs({ KEYTURN_LEASE_SECONDS: lease, KEYTURN_CALL_TIMEOUT_SECONDS: call }: HoldDeps['config']): number {
-  return Math.min(Math.max(lease - 2 * call, LEAST_FRESH_SHARE * lease), MOST_FRESH_SHARE * lease);
+function freshMs({ leaseMs: lease, callTimeoutMs: call }: HoldDeps['config']): number {
+  return Math.min(Math.max(lease - 2 * call, MIN_FRESH_SHARE * lease), MAX_FRESH_SHARE * lease);
 }
 
 /** Compare-and-set on a held credential: it is as it was read, under the same lease. */
@@ -68,10 +69,12 @@ export async function hold<N extends LeasedCollection>(
   request: HoldRequest,
 ): Promise<Hold<Documents[N]>> {
   const holder = `${deps.workerId}/${deps.random.bytes(8).toString('hex')}`;
-  const leaseMs = deps.config.KEYTURN_LEASE_SECONDS;
+  const leaseMs = deps.config.leaseMs;
   const { op, signal } = request;
   const giveBack = (ids: string[]) =>
-    again(deps, signal ?? AbortSignal.abort(), () => releaseLeases(deps.database, name, { ids, holder }));
+    retryWhileStoreIsDown(deps, signal ?? AbortSignal.abort(), () =>
+      releaseLeases(deps.database, name, { ids, holder }),
+    );
   if (op) deps.journal.taking({ op, in: name, holder, ids: request.ids });
   const term = { since: deps.clock.now(), ids: new Set<string>() };
   const docs = await takeLeases(deps.database, name, { ...request, holder, leaseMs }).catch(async (error) => {
@@ -119,7 +122,7 @@ async function renew(deps: HoldDeps, name: LeasedCollection, request: Renewal, e
       request.term.since = askedAt;
     } catch (error) {
       // Harmless while the lease lasts; after that `isFresh` and the fence guard.
-      deps.log.warn({ err: toStoreError(error) }, 'leases were not renewed');
+      deps.log.warn({ err: toAppError(error) }, 'leases were not renewed');
     }
   }
 }

@@ -1,5 +1,5 @@
 import { toAppError } from '../platform/errors.ts';
-import { type Change, type Outcome, toStoreError } from '../store/commit.ts';
+import type { Change, Outcome } from '../store/commit.ts';
 import type { WorkerDeps } from './job.ts';
 
 type AgainDeps = Pick<WorkerDeps, 'clock' | 'log'>;
@@ -11,12 +11,16 @@ const LONGEST_PAUSE_MS = 2_000;
  * Does what needs MongoDB, again and again while MongoDB is away, until it works or `signal` aborts. Throws
  * `store_unavailable` only in that case; other failures at once.
  */
-export async function again<T>(deps: AgainDeps, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+export async function retryWhileStoreIsDown<T>(
+  deps: AgainDeps,
+  signal: AbortSignal,
+  work: () => Promise<T>,
+): Promise<T> {
   for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
     try {
       return await work();
     } catch (thrown) {
-      const error = toStoreError(thrown);
+      const error = toAppError(thrown);
       if (error.code !== 'store_unavailable' || signal.aborted) throw error;
       deps.log.warn({ code: error.code }, 'a write waits for MongoDB');
       await deps.clock.sleep(pauseMs, signal);
@@ -33,14 +37,14 @@ export async function persist(
   change: Change,
   signal: AbortSignal,
 ): Promise<Outcome> {
-  return again(deps, signal, () => deps.commit(change));
+  return retryWhileStoreIsDown(deps, signal, () => deps.commit(change));
 }
 
 /**
  * Does what must be done before an answer can be journalled, for as long as a key provider is away: the process may be
  * draining, but the answer exists only here. Throws all that waiting does not mend.
  */
-export async function whileUnavailable<T>(deps: AgainDeps, work: () => Promise<T>): Promise<T> {
+export async function retryWhileKeysAreDown<T>(deps: AgainDeps, work: () => Promise<T>): Promise<T> {
   for (;;) {
     try {
       return await work();

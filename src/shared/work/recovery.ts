@@ -11,9 +11,9 @@ import { ABANDONED_SHARE } from './leases.ts';
  * token is spent. What was sent without an answer the lease's end settles.
  */
 export async function recoverJournals(deps: WorkerDeps, jobs: ReadonlyMap<JobName, Job>): Promise<void> {
-  for (const { path, open, takings } of deps.journal.abandoned(deps.config.KEYTURN_LEASE_SECONDS * ABANDONED_SHARE)) {
+  for (const { path, open, takings } of deps.journal.abandoned(deps.config.leaseMs * ABANDONED_SHARE)) {
     for (const action of open) {
-      if (action.stage === 'replied') await jobs.get(action.op as JobName)?.recover?.(deps, action);
+      if (action.stage === 'replied') await jobs.get(action.op as JobName)?.recover?.(action);
     }
     for (const taking of takings) await giveBack(deps, taking, open);
     rmSync(path, { force: true });

@@ -50,7 +50,7 @@ async function refusalsOf(reason: string): Promise<Record<string, unknown>[]> {
 
 async function seedToken(token: string, tenantId?: string) {
   const owner = tenantId ?? `ten_${'0'.repeat(32)}`;
-  const fingerprints = [await api.deps.vault.fingerprint(owner, token)];
+  const fingerprints = [await api.deps.sealer.fingerprint(owner, token)];
   return api.seed({ token, fingerprints, ...(tenantId && { tenantId }) });
 }
 

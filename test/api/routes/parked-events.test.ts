@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { EventDoc } from '../../../src/shared/store/documents.ts';
+import type { EventDoc } from '../../../src/shared/store/lifecycle/events.ts';
 import { testEnvironment } from '../../../testkit/system.ts';
 import { ACME, expectProblem, importEvent, startApi } from '../support.ts';
 

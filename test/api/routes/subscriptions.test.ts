@@ -1,7 +1,7 @@
 import { createLocalJWKSet, decodeProtectedHeader, jwtVerify } from 'jose';
 import { Webhook } from 'standardwebhooks';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Entry } from '../../../src/shared/store/documents.ts';
+import type { Entry } from '../../../src/shared/store/audit/inbox.ts';
 import { makeEntry } from '../../../src/shared/store/entry.ts';
 import { type Receiver, startReceiver } from '../../../testkit/receiver.ts';
 import { until } from '../../../testkit/signals.ts';

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { CredentialDoc } from '../../../src/shared/store/documents.ts';
+import type { CredentialDoc } from '../../../src/shared/store/lifecycle/credentials.ts';
 import { type AuthorizationServer, startAuthorizationServer } from '../../../testkit/authorization-server.ts';
 import { providerEnvironment, testEnvironment } from '../../../testkit/system.ts';
 import { startApi, type TestApi } from '../../api/support.ts';

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { seedCredentials } from '../../../bench/seed.ts';
-import type { CredentialDoc } from '../../../src/shared/store/documents.ts';
+import type { CredentialDoc } from '../../../src/shared/store/lifecycle/credentials.ts';
 import { type AuthorizationServer, startAuthorizationServer } from '../../../testkit/authorization-server.ts';
 import { until } from '../../../testkit/signals.ts';
 import { providerEnvironment, startSystem, type TestSystem, testEnvironment } from '../../../testkit/system.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { storeMaterial } from '../../../src/shared/keys/material.ts';
 import { Secret } from '../../../src/shared/platform/secret.ts';
-import type { CredentialDoc } from '../../../src/shared/store/documents.ts';
+import type { CredentialDoc } from '../../../src/shared/store/lifecycle/credentials.ts';
 import { testEnvironment } from '../../../testkit/system.ts';
 import { ACME, expectProblem, startApi } from '../../api/support.ts';
 

@@ -71,7 +71,7 @@ describe.each(Object.keys(ROTATOR_SUBJECTS))('%s', (name) => {
     expect(next.doc.due.rotate).toEqual(next.doc.rotation?.retireAt);
     for (const { secret, metadata } of [old, next]) {
       expect(await subject.authenticates(secret, metadata)).toBe(true);
-      expect(next.doc.fingerprints).toContain(await system.deps.vault.fingerprint('ten_a', secret));
+      expect(next.doc.fingerprints).toContain(await system.deps.sealer.fingerprint('ten_a', secret));
     }
   });
 

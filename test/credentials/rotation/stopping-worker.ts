@@ -2,7 +2,9 @@
  * A worker process that freezes for good at one point of a rotation, named by its argument, so that it can be killed
  * exactly there: `before:<entry>` and `after:<entry>` of a commit, `sent`, `unanswered` and `answered` of the reply journal.
  */
+
 import { writeSync } from 'node:fs';
+import { reviveRetiredKeys } from '../../../src/shared/keys/rotation/retired-key-values.ts';
 import { systemClock } from '../../../src/shared/platform/clock.ts';
 import { parseConfig } from '../../../src/shared/platform/config/parse.ts';
 import { makeLog } from '../../../src/shared/platform/log.ts';
@@ -10,12 +12,12 @@ import { systemRandom } from '../../../src/shared/platform/random.ts';
 import { openDeps } from '../../../src/shared/runtime/open-deps.ts';
 import type { Commit } from '../../../src/shared/store/commit.ts';
 import { type Journal, openJournal } from '../../../src/shared/work/journal.ts';
-import { runWorkers } from '../../../src/workers/consumers.ts';
+import { openConsumers } from '../../../src/workers/consumers.ts';
 
 const point = process.argv[2] as string;
 const config = parseConfig(process.env);
-const given = { clock: systemClock, random: systemRandom, log: makeLog(config.KEYTURN_LOG_LEVEL, {}) };
-const deps = await openDeps(config, given);
+const given = { clock: systemClock, random: systemRandom, log: makeLog(config.logLevel, {}) };
+const deps = await openDeps(config, given, reviveRetiredKeys);
 
 /** Neither timers nor replies get through from here on: leases are not renewed. */
 function freezeAt(name: string): void {
@@ -31,7 +33,7 @@ const commit: Commit = async (change) => {
   return outcome;
 };
 
-const journal = openJournal(config.KEYTURN_JOURNAL_DIR, 'wrk_frozen', systemClock);
+const journal = openJournal(config.journalDir, 'wrk_frozen', systemClock);
 const stopping: Journal = {
   ...journal,
   sent: (id, fence) => {
@@ -45,5 +47,5 @@ const stopping: Journal = {
   },
 };
 
-await runWorkers({ ...deps, commit, journal: stopping, workerId: 'wrk_frozen' });
+await openConsumers({ ...deps, commit, journal: stopping, workerId: 'wrk_frozen' });
 writeSync(1, 'running\n');

@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { expect } from 'vitest';
 import { acceptEvents, type Receipt, type Sender } from '../../../src/shared/events/accept.ts';
 import { openMaterial } from '../../../src/shared/keys/material.ts';
-import type { CredentialDoc, Entry } from '../../../src/shared/store/documents.ts';
+import type { Entry } from '../../../src/shared/store/audit/inbox.ts';
+import type { CredentialDoc } from '../../../src/shared/store/lifecycle/credentials.ts';
 import type { RotatorSubject } from '../../../testkit/rotator-subjects.ts';
 import type { TestSystem } from '../../../testkit/system.ts';
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { makeReleaser, type Releaser } from '../../../src/shared/credentials/release/release.ts';
 import { makeMetrics } from '../../../src/shared/runtime/metrics.ts';
-import type { PrincipalDoc } from '../../../src/shared/store/documents.ts';
+import type { PrincipalDoc } from '../../../src/shared/store/access/principals.ts';
 import { ROTATOR_SUBJECTS } from '../../../testkit/rotator-subjects.ts';
 import { startSystem, type TestSystem, testEnvironment } from '../../../testkit/system.ts';
 import { importSubject, requestRotation, rotationEntries, SERVICE } from './support.ts';

@@ -3,7 +3,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import { describe, expect, test } from 'vitest';
 import { messageOf } from '../../../src/shared/delivery/sinks/contract.ts';
 import { toOcsf } from '../../../src/shared/delivery/sinks/ocsf.ts';
-import type { ChainedEntry } from '../../../src/shared/store/documents.ts';
+import type { ChainedEntry } from '../../../src/shared/store/audit/entries.ts';
 import { makeEntry } from '../../../src/shared/store/entry.ts';
 
 const schemas = JSON.parse(readFileSync(new URL('../../fixtures/ocsf-1.8.0.json', import.meta.url), 'utf8'));

@@ -1,8 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openMaterial } from '../../../src/shared/keys/material.ts';
-import type { CredentialDoc } from '../../../src/shared/store/documents.ts';
-import type { IncidentDoc } from '../../../src/shared/store/incident-documents.ts';
+import type { IncidentDoc } from '../../../src/shared/store/compromise/incidents.ts';
+import type { CredentialDoc } from '../../../src/shared/store/lifecycle/credentials.ts';
 import { genericAlert, githubAlert } from '../../../testkit/alerts.ts';
 import { type AuthorizationServer, startAuthorizationServer } from '../../../testkit/authorization-server.ts';
 import { until } from '../../../testkit/signals.ts';

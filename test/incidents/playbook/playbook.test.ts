@@ -2,15 +2,15 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { recordFailure } from '../../../src/shared/credentials/refresh/outcome.ts';
 import { fileFinding } from '../../../src/shared/incidents/case-file.ts';
-import { plugin as respond } from '../../../src/shared/incidents/playbook/job.ts';
+import { createRespondJob } from '../../../src/shared/incidents/playbook/job.ts';
 import { storeMaterial } from '../../../src/shared/keys/material.ts';
-import { makePlaces } from '../../../src/shared/platform/concurrency/semaphore.ts';
+import { makeSemaphore } from '../../../src/shared/platform/concurrency/semaphore.ts';
 import { AppError } from '../../../src/shared/platform/errors.ts';
 import { Secret } from '../../../src/shared/platform/secret.ts';
 import { makeCommitter } from '../../../src/shared/store/commit.ts';
-import type { CredentialDoc } from '../../../src/shared/store/documents.ts';
-import { type IncidentDoc, STEPS } from '../../../src/shared/store/incident-documents.ts';
+import { type IncidentDoc, STEPS } from '../../../src/shared/store/compromise/incidents.ts';
 import { takeLeases } from '../../../src/shared/store/lease.ts';
+import type { CredentialDoc } from '../../../src/shared/store/lifecycle/credentials.ts';
 import type { WorkerDeps } from '../../../src/shared/work/job.ts';
 import { openJournal } from '../../../src/shared/work/journal.ts';
 import { startProcess } from '../../../testkit/process.ts';
@@ -52,8 +52,8 @@ beforeAll(async () => {
     KEYTURN_PROVIDER_LOCKED_TOKEN_URL: `${stub.url}/token`,
   };
   api = await startApi(env);
-  const journal = openJournal(api.config.KEYTURN_JOURNAL_DIR, 'wrk_test', api.deps.clock);
-  const places = makePlaces(8);
+  const journal = openJournal(api.config.journalDir, 'wrk_test', api.deps.clock);
+  const places = makeSemaphore(8);
   deps = { ...api.deps, journal, workerId: 'wrk_test', placesAt: () => places };
   afterAll(() => journal.close());
 });
@@ -89,7 +89,7 @@ async function credential(doc: CredentialDoc): Promise<CredentialDoc> {
   return (await api.deps.database.collection('credentials').findOne({ _id: doc._id }))!;
 }
 
-const run = (id: string, own: WorkerDeps = deps) => respond.process(own, { ids: [id], reason: 'test' }, NEVER);
+const run = (id: string, own: WorkerDeps = deps) => createRespondJob(own).process({ ids: [id], reason: 'test' }, NEVER);
 
 describe('a containment', () => {
   test.each(STEPS)('that dies right before it records %s goes on from there, and does no step twice', async (step) => {
@@ -249,7 +249,7 @@ test('the group commit of many containments is as good as one', async () => {
   answer();
   const leaks = await Promise.all(Array.from({ length: 10 }, () => leakOf()));
   const { commit } = makeCommitter(api.deps.database, { maxConcurrent: 1 });
-  await respond.process({ ...deps, commit }, { ids: leaks.map(({ id }) => id), reason: 'test' }, NEVER);
+  await createRespondJob({ ...deps, commit }).process({ ids: leaks.map(({ id }) => id), reason: 'test' }, NEVER);
   const states = await Promise.all(leaks.map(async ({ id }) => (await read(id)).status));
   expect(new Set(states)).toEqual(new Set(['contained']));
 });

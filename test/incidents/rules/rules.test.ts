@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type About, networkOf, type Signal } from '../../../src/shared/incidents/rules/contract.ts';
+import { type About, networkOf, type Observation } from '../../../src/shared/incidents/rules/contract.ts';
 import { plugin as burst } from '../../../src/shared/incidents/rules/plugins/burst-of-releases.ts';
 import { plugin as leaked } from '../../../src/shared/incidents/rules/plugins/leaked-secret.ts';
 import { plugin as newNetwork } from '../../../src/shared/incidents/rules/plugins/new-network-new-agent.ts';
@@ -10,7 +10,7 @@ const MINUTE = 60_000;
 const ROTATES: About = { rotatesRefreshTokens: true };
 const UNKNOWN: About = { rotatesRefreshTokens: null };
 
-function signal(type: string, fields: Partial<Signal> = {}): Signal {
+function signal(type: string, fields: Partial<Observation> = {}): Observation {
   return {
     type,
     credentialId: 'cred_1',
@@ -25,11 +25,11 @@ function signal(type: string, fields: Partial<Signal> = {}): Signal {
   };
 }
 
-const release = (fields: Partial<Signal> = {}) =>
+const release = (fields: Partial<Observation> = {}) =>
   signal('credential.accessed', { principalId: 'prn_1', ip: '10.0.0.1', userAgent: 'app/1', ...fields });
-const usage = (fields: Partial<Signal> = {}) =>
+const usage = (fields: Partial<Observation> = {}) =>
   signal('credential.usage_reported', { ip: '10.0.0.1', userAgent: 'app/1', ...fields });
-const refreshed = (fields: Partial<Signal> = {}) => signal('credential.refreshed', fields);
+const refreshed = (fields: Partial<Observation> = {}) => signal('credential.refreshed', fields);
 const failed = (reason: string) => signal('credential.refresh_failed', { outcome: 'failure', reason });
 const ended = (reason = 'provider_grant_ended') =>
   signal('credential.reauthorization_required', { outcome: 'failure', reason });
@@ -45,7 +45,7 @@ describe('leaked-secret', () => {
 });
 
 describe('refresh-token-replay', () => {
-  const judge = (last: Signal, earlier: Signal[], about = ROTATES) => replay.judge(last, earlier, about);
+  const judge = (last: Observation, earlier: Observation[], about = ROTATES) => replay.judge(last, earlier, about);
 
   test('suspects theft when the newest token is refused and no attempt of ours was in doubt', () => {
     expect(judge(ended(), [refreshed(), refreshed()])).toMatchObject({ severity: 'high', confidence: 'suspected' });
@@ -96,7 +96,7 @@ describe('refresh-token-replay', () => {
 
 describe('new-network-new-agent', () => {
   const history = times(10, () => usage());
-  const judge = (last: Signal, earlier = history) => newNetwork.judge(last, earlier, UNKNOWN);
+  const judge = (last: Observation, earlier = history) => newNetwork.judge(last, earlier, UNKNOWN);
 
   test('finds a use whose network and agent are both new', () => {
     expect(judge(usage({ ip: '203.0.113.9', userAgent: 'curl/8' }))).toMatchObject({ confidence: 'suspected' });
@@ -123,7 +123,7 @@ describe('new-network-new-agent', () => {
 describe('burst-of-releases', () => {
   const many = (count: number, at: number, prefix = 'cred') =>
     times(count, (n) => release({ credentialId: `${prefix}_${n}`, at }));
-  const judge = (earlier: Signal[], last = release({ credentialId: 'cred_last' })) =>
+  const judge = (earlier: Observation[], last = release({ credentialId: 'cred_last' })) =>
     burst.judge(last, earlier, UNKNOWN);
 
   test('finds 50 distinct credentials within a minute', () => {

@@ -19,7 +19,7 @@ afterEach(async () => {
 async function answering(reply: ReturnType<typeof kmsError>) {
   const { endpoint, stop } = await startKmsStandIn(() => reply);
   stops.push(stop);
-  return plugin.create({ KEYTURN_AWS_KMS_KEY_ID: ARN, KEYTURN_AWS_KMS_ENDPOINT: endpoint } as Config, deps);
+  return plugin.create({ awsKmsKeyId: ARN, awsKmsEndpoint: endpoint } as Config, deps);
 }
 
 describe('what AWS KMS answers', () => {

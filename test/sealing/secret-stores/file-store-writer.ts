@@ -5,7 +5,7 @@ import { systemRandom } from '../../../src/shared/platform/random.ts';
 import { plugin } from '../../../src/shared/sealing/secret-stores/plugins/file.ts';
 
 const [dir, round] = process.argv.slice(2);
-const store = plugin.create({ KEYTURN_SECRET_DIR: dir } as Config, { clock: systemClock, random: systemRandom });
+const store = plugin.create({ secretDir: dir } as Config, { clock: systemClock, random: systemRandom });
 for (let i = 0; ; i += 1) {
   const objectId = `cred${round}-${i}`;
   const context = { tenantId: 'ten_a', objectId, generation: 1 };

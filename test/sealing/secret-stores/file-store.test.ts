@@ -11,8 +11,7 @@ import { plugin } from '../../../src/shared/sealing/secret-stores/plugins/file.t
 import { refOf } from '../../../src/shared/sealing/secret-stores/value-address.ts';
 import { code } from '../support.ts';
 
-const open = (dir: string) =>
-  plugin.create({ KEYTURN_SECRET_DIR: dir } as Config, { clock: systemClock, random: systemRandom });
+const open = (dir: string) => plugin.create({ secretDir: dir } as Config, { clock: systemClock, random: systemRandom });
 const item = (objectId: string, jwe = 'header.key.iv.text.tag') => ({
   context: { tenantId: 'ten_a', objectId, generation: 1 },
   sealed: { jwe, keyVersion: 1 },

@@ -37,12 +37,12 @@ describe.skipIf(server?.ours !== true)('an AppRole with the least permissions, o
     const { role_id: roleId } = await ask('GET', 'auth/approle/role/keyturn/role-id');
     const { secret_id: secretId } = await ask('POST', 'auth/approle/role/keyturn/secret-id', {});
     config = {
-      KEYTURN_VAULT_ADDR: server!.address,
-      KEYTURN_VAULT_ROLE_ID: roleId,
-      KEYTURN_VAULT_SECRET_ID: new Secret(String(secretId)),
-      KEYTURN_VAULT_TRANSIT_MOUNT: 'transit-role',
-      KEYTURN_VAULT_TRANSIT_KEY: 'keyturn',
-      KEYTURN_VAULT_KV_MOUNT: 'secret',
+      vaultAddress: server!.address,
+      vaultRoleId: roleId,
+      vaultSecretId: new Secret(String(secretId)),
+      vaultTransitMount: 'transit-role',
+      vaultTransitKey: 'keyturn',
+      vaultKvMount: 'secret',
     } as Config;
   });
 
@@ -67,12 +67,12 @@ describe.skipIf(server?.ours !== true)('an AppRole with the least permissions, o
   });
 
   test('may touch no other key', async () => {
-    const other = keys.create({ ...config, KEYTURN_VAULT_TRANSIT_KEY: 'other' }, deps);
+    const other = keys.create({ ...config, vaultTransitKey: 'other' }, deps);
     await expect(other.wrap(Buffer.alloc(32), context)).rejects.toEqual(code('key_unavailable'));
   });
 
   test('with a wrong secret id gets nothing', async () => {
-    const wrong = keys.create({ ...config, KEYTURN_VAULT_SECRET_ID: new Secret('wrong') }, deps);
+    const wrong = keys.create({ ...config, vaultSecretId: new Secret('wrong') }, deps);
     await expect(wrong.health()).rejects.toEqual(code('key_unavailable'));
   });
 });

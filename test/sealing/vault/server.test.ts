@@ -39,14 +39,14 @@ async function replying(pick: (path: string, count: number) => RawReply) {
 
 const configOf = (address: string, fields: Partial<Config> = {}) =>
   ({
-    KEYTURN_VAULT_ADDR: address,
-    KEYTURN_VAULT_TRANSIT_MOUNT: 'transit',
-    KEYTURN_VAULT_TRANSIT_KEY: 'keyturn',
-    KEYTURN_VAULT_KV_MOUNT: 'secret',
-    ...(fields.KEYTURN_VAULT_ROLE_ID === undefined && { KEYTURN_VAULT_TOKEN: new Secret('hvs.test') }),
+    vaultAddress: address,
+    vaultTransitMount: 'transit',
+    vaultTransitKey: 'keyturn',
+    vaultKvMount: 'secret',
+    ...(fields.vaultRoleId === undefined && { vaultToken: new Secret('hvs.test') }),
     ...fields,
   }) as Config;
-const appRole = { KEYTURN_VAULT_ROLE_ID: 'role', KEYTURN_VAULT_SECRET_ID: new Secret('s3cret-id') };
+const appRole = { vaultRoleId: 'role', vaultSecretId: new Secret('s3cret-id') };
 
 function clientsOf(address: string, fields: Partial<Config> = {}, clock = handClock()) {
   const deps = { clock, random: systemRandom };
@@ -140,11 +140,11 @@ describe('configuration', () => {
   });
 
   test.each([
-    ['no address', { KEYTURN_VAULT_ADDR: undefined }, /KEYTURN_VAULT_ADDR/],
-    ['no credentials', { KEYTURN_VAULT_TOKEN: undefined }, /KEYTURN_VAULT_ROLE_ID/],
-    ['two kinds of credentials', { ...appRole, KEYTURN_VAULT_TOKEN: new Secret('x') }, /set one/],
-    ['a token and a file with one', { KEYTURN_VAULT_TOKEN_PATH: '/token' }, /set one/],
-    ['a role without its secret', { KEYTURN_VAULT_ROLE_ID: 'role' }, /KEYTURN_VAULT_SECRET_ID/],
+    ['no address', { vaultAddress: undefined }, /KEYTURN_VAULT_ADDR/],
+    ['no credentials', { vaultToken: undefined }, /KEYTURN_VAULT_ROLE_ID/],
+    ['two kinds of credentials', { ...appRole, vaultToken: new Secret('x') }, /set one/],
+    ['a token and a file with one', { vaultTokenPath: '/token' }, /set one/],
+    ['a role without its secret', { vaultRoleId: 'role' }, /KEYTURN_VAULT_SECRET_ID/],
   ])('%s is refused', (_, fields, message) => {
     expect(() => makeVaultServer(configOf('http://127.0.0.1:1', fields), handClock(), 'key_unavailable')).toThrow(
       message,
@@ -171,7 +171,7 @@ describe('logging in', () => {
     await once(server, 'listening');
     stops.push(async () => void server.close());
     const clock = handClock();
-    const fields = { KEYTURN_VAULT_TOKEN: undefined, KEYTURN_VAULT_TOKEN_PATH: path };
+    const fields = { vaultToken: undefined, vaultTokenPath: path };
     const { keys } = clientsOf(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, fields, clock);
     await expect(keys.health()).rejects.toThrow(/KEYTURN_VAULT_TOKEN_PATH/);
     await writeFile(path, 'hvs.one\n');

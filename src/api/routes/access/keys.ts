@@ -3,11 +3,11 @@ import { FIRST_TENANT_ID } from '../../../shared/access/bootstrap.ts';
 import { requirePermission } from '../../../shared/access/permissions.ts';
 import { findRotation, ownerOf, requestRotation } from '../../../shared/keys/rotation/requests.ts';
 import { keyRotationSchema, newKeyRotationSchema, viewKeyRotation } from '../../../shared/keys/schema.ts';
-import { SYSTEM_TENANT_ID } from '../../../shared/keys/signing-keys.ts';
 import { AppError } from '../../../shared/platform/errors.ts';
-import type { PrincipalDoc } from '../../../shared/store/documents.ts';
-import { type Api, type App, actorOf, callerOf } from '../../context.ts';
-import { refusals } from '../../problem.ts';
+import type { PrincipalDoc } from '../../../shared/store/access/principals.ts';
+import { SYSTEM_TENANT_ID } from '../../../shared/store/access/tenants.ts';
+import { type Api, type App, actorOf, callerOf } from '../../http/context.ts';
+import { refusals } from '../../http/problem.ts';
 
 const tags = ['keys'];
 

@@ -11,11 +11,11 @@ import {
 } from '../../../shared/access/schema.ts';
 import { makeSigningSecret } from '../../../shared/keys/signing-secret.ts';
 import { AppError } from '../../../shared/platform/errors.ts';
-import type { PrincipalDoc } from '../../../shared/store/documents.ts';
+import type { PrincipalDoc } from '../../../shared/store/access/principals.ts';
 import { makeEntry } from '../../../shared/store/entry.ts';
-import { type Api, type App, actorOf, callerOf } from '../../context.ts';
-import { pageOf, pageQuery, placeOf, toPage } from '../../paging.ts';
-import { refusals } from '../../problem.ts';
+import { type Api, type App, actorOf, callerOf } from '../../http/context.ts';
+import { pageOf, pageQuery, placeOf, toPage } from '../../http/paging.ts';
+import { refusals } from '../../http/problem.ts';
 
 const tags = ['administration'];
 const params = z.object({ id: z.string().max(100) });

@@ -3,8 +3,8 @@ import { requirePermission } from '../../../shared/access/permissions.ts';
 import { createdTenantSchema, newTenantSchema, viewPrincipal } from '../../../shared/access/schema.ts';
 import { AppError } from '../../../shared/platform/errors.ts';
 import { newId } from '../../../shared/platform/ids.ts';
-import { type Api, type App, actorOf, callerOf } from '../../context.ts';
-import { refusals } from '../../problem.ts';
+import { type Api, type App, actorOf, callerOf } from '../../http/context.ts';
+import { refusals } from '../../http/problem.ts';
 
 /** `POST /v1/tenants`: for principals of the first tenant only, whatever a principal of another may do there. */
 export function tenantRoutes(app: App, { deps }: Api): void {

@@ -3,10 +3,10 @@ import { z } from 'zod';
 import { requirePermission } from '../../../shared/access/permissions.ts';
 import { entrySchema, viewEntry } from '../../../shared/access/schema.ts';
 import { chainEntries } from '../../../shared/audit/chain.ts';
-import type { ChainedEntry } from '../../../shared/store/documents.ts';
-import { type Api, type App, callerOf } from '../../context.ts';
-import { pageOf, pageQuery, placeOf, toPage } from '../../paging.ts';
-import { refusals } from '../../problem.ts';
+import type { ChainedEntry } from '../../../shared/store/audit/entries.ts';
+import { type Api, type App, callerOf } from '../../http/context.ts';
+import { pageOf, pageQuery, placeOf, toPage } from '../../http/paging.ts';
+import { refusals } from '../../http/problem.ts';
 
 const auditQuery = pageQuery.extend({
   type: z.string().max(80).optional(),

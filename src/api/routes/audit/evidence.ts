@@ -5,8 +5,8 @@ import { latestCheckpoint, publishCheckpoint } from '../../../shared/audit/check
 import { beginExport, exportLines, verifierKeysOf } from '../../../shared/audit/export.ts';
 import { publicKeys, signingKey } from '../../../shared/keys/signing-keys.ts';
 import { AppError } from '../../../shared/platform/errors.ts';
-import { type Api, type App, actorOf, callerOf } from '../../context.ts';
-import { refusals } from '../../problem.ts';
+import { type Api, type App, actorOf, callerOf } from '../../http/context.ts';
+import { refusals } from '../../http/problem.ts';
 
 const checkpointSchema = z
   .object({

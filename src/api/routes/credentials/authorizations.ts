@@ -7,10 +7,11 @@ import {
 } from '../../../shared/credentials/exchange/authorization-schema.ts';
 import { AppError } from '../../../shared/platform/errors.ts';
 import type { Deps } from '../../../shared/runtime/deps.ts';
-import type { AuthorizationDoc, PrincipalDoc } from '../../../shared/store/documents.ts';
+import type { PrincipalDoc } from '../../../shared/store/access/principals.ts';
 import { makeEntry } from '../../../shared/store/entry.ts';
-import { type Api, type App, actorOf, callerOf } from '../../context.ts';
-import { refusals } from '../../problem.ts';
+import type { AuthorizationDoc } from '../../../shared/store/lifecycle/authorizations.ts';
+import { type Api, type App, actorOf, callerOf } from '../../http/context.ts';
+import { refusals } from '../../http/problem.ts';
 
 /** `POST /v1/authorizations`: begins the way of a person to a provider and back. */
 export function authorizationRoutes(app: App, api: Api): void {
@@ -57,7 +58,7 @@ type Wanted = z.infer<typeof newAuthorizationSchema>;
 
 /** A new flow and its state, of which only the hash is kept. */
 async function draft(
-  { clock, random, vault }: Pick<Deps, 'clock' | 'random' | 'vault'>,
+  { clock, random, sealer }: Pick<Deps, 'clock' | 'random' | 'sealer'>,
   principal: PrincipalDoc,
   { service, subject, scopes, resource, redirectUri }: Wanted,
   defaultScopes: readonly string[],
@@ -66,7 +67,7 @@ async function draft(
   const _id = hashOf(state);
   const { tenantId } = principal;
   const owner = { tenantId, objectId: _id, generation: 1 };
-  const sealed = await vault.seal(random.bytes(32).toString('base64url'), owner);
+  const sealed = await sealer.seal(random.bytes(32).toString('base64url'), owner);
   const now = clock.now();
   const authorization: AuthorizationDoc = {
     _id,

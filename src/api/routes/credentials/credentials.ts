@@ -2,7 +2,6 @@ import type { FastifyRequest } from 'fastify';
 import type { Filter } from 'mongodb';
 import { z } from 'zod';
 import { may, requirePermission } from '../../../shared/access/permissions.ts';
-import { CREDENTIAL_STATES } from '../../../shared/credentials/lifecycle.ts';
 import { changeState } from '../../../shared/credentials/state-requests.ts';
 import {
   CREDENTIAL_PROJECTION,
@@ -13,14 +12,13 @@ import {
 import { acceptEvents } from '../../../shared/events/accept.ts';
 import type { EventType } from '../../../shared/events/catalogue.ts';
 import { acceptedSchema } from '../../../shared/events/view.ts';
-import { AppError } from '../../../shared/platform/errors.ts';
+import { AppError, toAppError } from '../../../shared/platform/errors.ts';
 import { newId } from '../../../shared/platform/ids.ts';
-import { toStoreError } from '../../../shared/store/commit.ts';
-import type { CredentialDoc, PrincipalDoc } from '../../../shared/store/documents.ts';
-import { type Api, type App, actorOf, callerOf } from '../../context.ts';
-import { pageOf, pageQuery, placeOf, toPage } from '../../paging.ts';
-import { refusals } from '../../problem.ts';
-import { senderOf } from '../events/events.ts';
+import type { PrincipalDoc } from '../../../shared/store/access/principals.ts';
+import { CREDENTIAL_STATES, type CredentialDoc } from '../../../shared/store/lifecycle/credentials.ts';
+import { type Api, type App, actorOf, callerOf, senderOf } from '../../http/context.ts';
+import { pageOf, pageQuery, placeOf, toPage } from '../../http/paging.ts';
+import { refusals } from '../../http/problem.ts';
 
 const tags = ['credentials'];
 const params = z.object({ id: z.string().max(100) });
@@ -236,5 +234,5 @@ function stateRoutes(app: App, { deps }: Api): void {
 }
 
 function asStoreError(error: unknown): never {
-  throw toStoreError(error);
+  throw toAppError(error);
 }

@@ -11,10 +11,10 @@ import {
 } from '../../../shared/credentials/exchange/authorization-flow.ts';
 import { callbackQuery } from '../../../shared/credentials/exchange/authorization-schema.ts';
 import { currentTraceparent } from '../../../shared/platform/traceparent.ts';
-import type { AuthorizationDoc } from '../../../shared/store/documents.ts';
-import { type Api, type App, originOf } from '../../context.ts';
-import { type Outcome, outcomeOfError, outcomeOfEvent, PAGE_HEADERS, renderOutcome } from '../../outcome-page.ts';
-import { toHttpError } from '../../problem.ts';
+import type { AuthorizationDoc } from '../../../shared/store/lifecycle/authorizations.ts';
+import { type Api, type App, originOf } from '../../http/context.ts';
+import { type Outcome, outcomeOfError, outcomeOfEvent, PAGE_HEADERS, renderOutcome } from '../../http/outcome-page.ts';
+import { toHttpError } from '../../http/problem.ts';
 
 const tags = ['authorizations'];
 const page = { description: 'A page that says how it went', content: { 'text/html': { schema: z.string() } } };

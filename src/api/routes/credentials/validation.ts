@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { validateCredential } from '../../../shared/credentials/release/validate.ts';
 import { validationSchema } from '../../../shared/credentials/view.ts';
-import { type Api, type App, actorOf, callerOf } from '../../context.ts';
-import { refusals } from '../../problem.ts';
+import { type Api, type App, actorOf, callerOf } from '../../http/context.ts';
+import { refusals } from '../../http/problem.ts';
 
 /** `POST /v1/credentials/{id}/validate`. */
 export function validationRoutes(app: App, { deps, stopping }: Api): void {

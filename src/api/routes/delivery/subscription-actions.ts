@@ -11,9 +11,9 @@ import {
   viewSubscription,
 } from '../../../shared/delivery/subscription-schema.ts';
 import { AppError } from '../../../shared/platform/errors.ts';
-import { type Api, type App, actorOf, callerOf } from '../../context.ts';
-import { pageOf, pageQuery, placeOf, toPage } from '../../paging.ts';
-import { refusals } from '../../problem.ts';
+import { type Api, type App, actorOf, callerOf } from '../../http/context.ts';
+import { pageOf, pageQuery, placeOf, toPage } from '../../http/paging.ts';
+import { refusals } from '../../http/problem.ts';
 
 const tags = ['subscriptions'];
 const params = z.object({ id: z.string().max(100) });

@@ -17,11 +17,11 @@ import {
 } from '../../../shared/delivery/subscription-schema.ts';
 import { AppError } from '../../../shared/platform/errors.ts';
 import { newId } from '../../../shared/platform/ids.ts';
+import type { SubscriptionDoc } from '../../../shared/store/delivery/subscriptions.ts';
 import { makeEntry } from '../../../shared/store/entry.ts';
-import type { SubscriptionDoc } from '../../../shared/store/subscription-documents.ts';
-import { type Api, type App, actorOf, callerOf } from '../../context.ts';
-import { pageOf, pageQuery, placeOf, toPage } from '../../paging.ts';
-import { refusals } from '../../problem.ts';
+import { type Api, type App, actorOf, callerOf } from '../../http/context.ts';
+import { pageOf, pageQuery, placeOf, toPage } from '../../http/paging.ts';
+import { refusals } from '../../http/problem.ts';
 import { subscriptionActionRoutes } from './subscription-actions.ts';
 
 const tags = ['subscriptions'];

@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { may, requirePermission } from '../../../shared/access/permissions.ts';
-import { acceptFromOutside, type Sender } from '../../../shared/events/accept.ts';
+import { acceptFromOutside } from '../../../shared/events/accept.ts';
 import {
   batchSchema,
   eventSchema,
@@ -11,20 +11,13 @@ import {
   viewReceipt,
 } from '../../../shared/events/view.ts';
 import { AppError } from '../../../shared/platform/errors.ts';
-import { currentTraceparent } from '../../../shared/platform/traceparent.ts';
-import { toStoreError } from '../../../shared/store/commit.ts';
-import type { EventDoc } from '../../../shared/store/documents.ts';
-import { makeBackpressure } from '../../backpressure.ts';
-import { BATCH_TYPE, fromBinary, isBinary, MAX_BATCH, STRUCTURED_TYPE } from '../../cloud-events.ts';
-import { type Api, type App, callerOf, originOf } from '../../context.ts';
-import { refusals } from '../../problem.ts';
+import type { EventDoc } from '../../../shared/store/lifecycle/events.ts';
+import { makeBackpressure } from '../../http/backpressure.ts';
+import { BATCH_TYPE, fromBinary, isBinary, MAX_BATCH, STRUCTURED_TYPE } from '../../http/cloud-events.ts';
+import { type Api, type App, callerOf, senderOf } from '../../http/context.ts';
+import { refusals } from '../../http/problem.ts';
 
 const MAX_BODY_BYTES = 8 * 1024 * 1024;
-
-/** Who sends, from where, as part of which trace. */
-export function senderOf(request: FastifyRequest): Sender {
-  return { principal: callerOf(request), origin: originOf(request), traceparent: currentTraceparent() };
-}
 
 /** `POST /v1/events`, `GET /v1/events/{id}`. */
 export function eventRoutes(app: App, api: Api): void {
@@ -104,13 +97,9 @@ function eventsOf(request: FastifyRequest): { events: unknown[]; single: boolean
 }
 
 async function readEvent({ deps }: Api, tenantId: string, id: string): Promise<EventDoc> {
-  try {
-    const doc = await deps.database.collection('events').findOne({ _id: id, tenantId });
-    if (!doc) throw new AppError('not_found');
-    return doc;
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  const doc = await deps.database.collection('events').findOne({ _id: id, tenantId });
+  if (!doc) throw new AppError('not_found');
+  return doc;
 }
 
 async function serviceOf({ deps }: Api, { tenantId, data, credentialId }: EventDoc): Promise<string> {

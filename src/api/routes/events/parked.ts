@@ -4,11 +4,10 @@ import { eventRow } from '../../../shared/events/catalogue.ts';
 import { discardParked, retryParked } from '../../../shared/events/parked.ts';
 import { acceptedSchema, eventSchema, viewEvent } from '../../../shared/events/view.ts';
 import { sendEventHints } from '../../../shared/queue/hints.ts';
-import { toStoreError } from '../../../shared/store/commit.ts';
-import type { EventDoc } from '../../../shared/store/documents.ts';
-import { type Api, type App, actorOf, callerOf } from '../../context.ts';
-import { pageOf, pageQuery, placeOf, toPage } from '../../paging.ts';
-import { refusals } from '../../problem.ts';
+import type { EventDoc } from '../../../shared/store/lifecycle/events.ts';
+import { type Api, type App, actorOf, callerOf } from '../../http/context.ts';
+import { pageOf, pageQuery, placeOf, toPage } from '../../http/paging.ts';
+import { refusals } from '../../http/problem.ts';
 
 const tags = ['events'];
 const params = z.object({ id: z.string().max(100) });
@@ -47,16 +46,12 @@ async function find(
   query: z.infer<typeof listQuery>,
 ): Promise<EventDoc[]> {
   const before = placeOf(query.cursor);
-  try {
-    return await database
-      .collection('events')
-      .find({ tenantId, ...(query.status && { status: query.status }), ...(before && { _id: { $lt: before } }) })
-      .sort({ _id: -1 })
-      .limit(query.limit + 1)
-      .toArray();
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  return await database
+    .collection('events')
+    .find({ tenantId, ...(query.status && { status: query.status }), ...(before && { _id: { $lt: before } }) })
+    .sort({ _id: -1 })
+    .limit(query.limit + 1)
+    .toArray();
 }
 
 function decisionRoute(app: App, { deps }: Api, decision: 'retry' | 'discard', summary: string): void {

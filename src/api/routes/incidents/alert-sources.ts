@@ -9,11 +9,11 @@ import {
 } from '../../../shared/incidents/schema.ts';
 import { AppError } from '../../../shared/platform/errors.ts';
 import { newId } from '../../../shared/platform/ids.ts';
+import type { AlertSourceDoc } from '../../../shared/store/compromise/alert-sources.ts';
 import { makeEntry } from '../../../shared/store/entry.ts';
-import type { AlertSourceDoc } from '../../../shared/store/incident-documents.ts';
-import { type Api, type App, actorOf, callerOf } from '../../context.ts';
-import { pageOf, pageQuery, placeOf, toPage } from '../../paging.ts';
-import { refusals } from '../../problem.ts';
+import { type Api, type App, actorOf, callerOf } from '../../http/context.ts';
+import { pageOf, pageQuery, placeOf, toPage } from '../../http/paging.ts';
+import { refusals } from '../../http/problem.ts';
 
 const tags = ['alerts'];
 
@@ -43,7 +43,7 @@ function createRoute(app: App, { deps, publicUrl }: Api): void {
       const secret = plugin.newSecret(deps.random);
       const _id = newId('alertSource', deps);
       const { tenantId } = caller;
-      const sealed = await deps.vault.seal(secret.reveal(), { tenantId, objectId: _id, generation: 1 });
+      const sealed = await deps.sealer.seal(secret.reveal(), { tenantId, objectId: _id, generation: 1 });
       const doc: AlertSourceDoc = {
         _id,
         tenantId,

@@ -10,10 +10,9 @@ import {
 import { AppError, toAppError } from '../../../shared/platform/errors.ts';
 import { Secret } from '../../../shared/platform/secret.ts';
 import { currentTraceparent } from '../../../shared/platform/traceparent.ts';
-import { toStoreError } from '../../../shared/store/commit.ts';
-import type { AlertSourceDoc } from '../../../shared/store/incident-documents.ts';
-import { type Api, type App, originOf } from '../../context.ts';
-import { refusals, sendProblem, toHttpError } from '../../problem.ts';
+import type { AlertSourceDoc } from '../../../shared/store/compromise/alert-sources.ts';
+import { type Api, type App, originOf } from '../../http/context.ts';
+import { refusals, sendProblem, toHttpError } from '../../http/problem.ts';
 
 const MAX_BODY_BYTES = 1024 * 1024;
 
@@ -117,19 +116,15 @@ async function verify(
     return source.verifyShared(delivery);
   }
   const context = { tenantId: doc.tenantId, objectId: doc._id, generation: 1 };
-  const secret = new Secret(await deps.vault.open(doc.secret.jwe!, context));
+  const secret = new Secret(await deps.sealer.open(doc.secret.jwe!, context));
   return source.verify(delivery, [secret]);
 }
 
 async function findSource({ deps }: Api, source: string, id: string): Promise<AlertSourceDoc> {
-  try {
-    // The address is what names the tenant, so this one read cannot filter on it.
-    const doc = await deps.database.collection('alert_sources').findOne({ _id: id });
-    if (!doc || doc.source !== source || doc.revokedAt) throw new AppError('not_found');
-    return doc;
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  // The address is what names the tenant, so this one read cannot filter on it.
+  const doc = await deps.database.collection('alert_sources').findOne({ _id: id });
+  if (!doc || doc.source !== source || doc.revokedAt) throw new AppError('not_found');
+  return doc;
 }
 
 function isRefusal(error: AppError): boolean {

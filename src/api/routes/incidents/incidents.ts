@@ -3,10 +3,10 @@ import { requirePermission } from '../../../shared/access/permissions.ts';
 import { acknowledge, resolve } from '../../../shared/incidents/changes.ts';
 import { acknowledgeSchema, incidentSchema, resolveSchema, viewIncident } from '../../../shared/incidents/schema.ts';
 import { AppError } from '../../../shared/platform/errors.ts';
-import { INCIDENT_STATUSES } from '../../../shared/store/incident-documents.ts';
-import { type Api, type App, actorOf, callerOf } from '../../context.ts';
-import { pageOf, pageQuery, placeOf, toPage } from '../../paging.ts';
-import { refusals } from '../../problem.ts';
+import { INCIDENT_STATUSES } from '../../../shared/store/compromise/incidents.ts';
+import { type Api, type App, actorOf, callerOf } from '../../http/context.ts';
+import { pageOf, pageQuery, placeOf, toPage } from '../../http/paging.ts';
+import { refusals } from '../../http/problem.ts';
 
 const tags = ['incidents'];
 const params = z.object({ id: z.string().max(100) });

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { FIRST_TENANT_ID } from '../../../shared/access/bootstrap.ts';
-import type { Api, App } from '../../context.ts';
+import type { Api, App } from '../../http/context.ts';
 
 const CHECK_MS = 2_000;
 
@@ -28,7 +28,7 @@ function readyRoute(app: App, { deps, stopping }: Api): void {
     mongodb: () => deps.database.db.command({ ping: 1 }),
     redis: () => deps.hints.ping(),
     // Opens a data key: from the cache while that is allowed, else from the key provider.
-    keys: () => deps.vault.mac(FIRST_TENANT_ID, 'ready'),
+    keys: () => deps.sealer.mac(FIRST_TENANT_ID, 'ready'),
     secrets: () => deps.secrets.health(),
     running: async () => stopping.throwIfAborted(),
   };

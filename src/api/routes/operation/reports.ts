@@ -5,8 +5,8 @@ import { makeComplianceReport } from '../../../shared/report/compliance.ts';
 import { toCsv } from '../../../shared/report/csv.ts';
 import { REPORT_CSP, toHtml } from '../../../shared/report/html.ts';
 import { complianceSchema } from '../../../shared/report/schema.ts';
-import { type Api, type App, callerOf } from '../../context.ts';
-import { refusals } from '../../problem.ts';
+import { type Api, type App, callerOf } from '../../http/context.ts';
+import { refusals } from '../../http/problem.ts';
 
 const FORMATS = ['json', 'csv', 'html'] as const;
 type Format = (typeof FORMATS)[number];

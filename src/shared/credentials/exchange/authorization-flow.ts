@@ -5,11 +5,12 @@
 import { hash, timingSafeEqual } from 'node:crypto';
 import { isOver } from '../../access/api-keys.ts';
 import { acceptEvents } from '../../events/accept.ts';
-import { AppError, type ErrorCode } from '../../platform/errors.ts';
+import { AppError, type ErrorCode, toAppError } from '../../platform/errors.ts';
 import type { Deps } from '../../runtime/deps.ts';
-import { toStoreError } from '../../store/commit.ts';
-import type { AuthorizationDoc, EventDoc, Origin } from '../../store/documents.ts';
+import type { Origin } from '../../store/base/document.ts';
 import { makeEntry } from '../../store/entry.ts';
+import type { AuthorizationDoc } from '../../store/lifecycle/authorizations.ts';
+import type { EventDoc } from '../../store/lifecycle/events.ts';
 import type { CallbackQuery } from './authorization-schema.ts';
 
 /** How long a person has for consent. Milliseconds. */
@@ -21,7 +22,7 @@ const WAIT_MS = 15_000;
 
 type FlowDeps = Pick<
   Deps,
-  'clock' | 'random' | 'database' | 'commit' | 'vault' | 'secrets' | 'providers' | 'hints' | 'log'
+  'clock' | 'random' | 'database' | 'commit' | 'sealer' | 'secrets' | 'providers' | 'hints' | 'log'
 >;
 
 /** SHA-256, base64url: what is kept of a state and of a cookie. */
@@ -32,14 +33,10 @@ export function hashOf(value: string): string {
 /** The authorization of a state that may still be used. Throws `state_invalid`. */
 export async function findAuthorization(deps: FlowDeps, state: string | undefined): Promise<AuthorizationDoc> {
   if (state === undefined) throw invalidState();
-  try {
-    // The state is what names the tenant, so this one read cannot filter on it.
-    const doc = await deps.database.collection('authorizations').findOne({ _id: hashOf(state) });
-    if (!doc || doc.usedAt || doc.expiresAt.getTime() <= deps.clock.now()) throw invalidState();
-    return doc;
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  // The state is what names the tenant, so this one read cannot filter on it.
+  const doc = await deps.database.collection('authorizations').findOne({ _id: hashOf(state) });
+  if (!doc || doc.usedAt || doc.expiresAt.getTime() <= deps.clock.now()) throw invalidState();
+  return doc;
 }
 
 /** Ties the flow to the first browser that comes. Throws `state_invalid` for any other. */
@@ -47,13 +44,9 @@ export async function bindBrowser(deps: FlowDeps, doc: AuthorizationDoc, cookie:
   if (doc.browserHash !== null) return assertBrowser(doc, cookie);
   const { _id, tenantId } = doc;
   const browserHash = hashOf(cookie);
-  try {
-    const authorizations = deps.database.collection('authorizations');
-    const bound = await authorizations.updateOne({ _id, tenantId, browserHash: null }, { $set: { browserHash } });
-    if (bound.matchedCount === 0) throw invalidState();
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  const authorizations = deps.database.collection('authorizations');
+  const bound = await authorizations.updateOne({ _id, tenantId, browserHash: null }, { $set: { browserHash } });
+  if (bound.matchedCount === 0) throw invalidState();
 }
 
 /** Throws `state_invalid` unless the cookie is that of the browser which passed our start page. */
@@ -139,11 +132,11 @@ export async function awaitEvent(
 }
 
 function asStoreError(error: unknown): never {
-  throw toStoreError(error);
+  throw toAppError(error);
 }
 
 async function openVerifier(deps: FlowDeps, doc: AuthorizationDoc): Promise<string> {
-  return deps.vault.open(doc.codeVerifier.jwe!, { tenantId: doc.tenantId, objectId: doc._id, generation: 1 });
+  return deps.sealer.open(doc.codeVerifier.jwe!, { tenantId: doc.tenantId, objectId: doc._id, generation: 1 });
 }
 
 /** Ends the flow on the record and returns what to throw. */

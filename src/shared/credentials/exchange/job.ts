@@ -6,22 +6,21 @@ import { z } from 'zod';
 import { verdictOn } from '../../events/settling.ts';
 import { AppError, toAppError } from '../../platform/errors.ts';
 import type { Provider, TokenReply } from '../../providers/contract.ts';
-import type { CredentialDoc, EventDoc } from '../../store/documents.ts';
 import { makeEntry } from '../../store/entry.ts';
+import type { CredentialDoc } from '../../store/lifecycle/credentials.ts';
+import type { EventDoc } from '../../store/lifecycle/events.ts';
 import { defineJob, type WorkerDeps } from '../../work/job.ts';
 import type { OpenAction } from '../../work/journal.ts';
 import { type Hold, hold } from '../../work/leases.ts';
-import { again, keepInJournal, persist, whileUnavailable } from '../../work/persist.ts';
+import { keepInJournal, persist, retryWhileKeysAreDown, retryWhileStoreIsDown } from '../../work/persist.ts';
 import { type Generation, generationSchema, makeGeneration, placeGeneration } from '../secret-generation.ts';
 import { activationChange, type Birth, busy, findOrDraft } from './activation.ts';
 import { sourceOf } from './secret-sources.ts';
 
 const OPEN = { status: { $in: ['accepted', 'processing'] } };
 
-export const plugin = defineJob({
-  name: 'exchange',
-
-  async process(deps, payload, signal) {
+export const createExchangeJob = defineJob('exchange', (deps) => ({
+  async process(payload, signal) {
     const ids = payload.eventIds ?? [];
     const held = await hold(deps, 'events', { ids, purpose: 'exchange', where: OPEN, op: 'exchange', signal });
     try {
@@ -31,8 +30,8 @@ export const plugin = defineJob({
     }
   },
 
-  recover: recoverAction,
-});
+  recover: (action) => recoverAction(deps, action),
+}));
 
 type Held = Pick<Hold<EventDoc>, 'isFresh' | 'keep'>;
 
@@ -77,7 +76,7 @@ function onceOnly(error: AppError): AppError {
 async function openSealed(deps: WorkerDeps, event: EventDoc): Promise<Record<string, unknown>> {
   if (!event.sealed?.jwe) return {};
   const context = { tenantId: event.tenantId, objectId: event._id, generation: 1 };
-  return JSON.parse(await deps.vault.open(event.sealed.jwe, context));
+  return JSON.parse(await deps.sealer.open(event.sealed.jwe, context));
 }
 
 type Target = { doc: CredentialDoc; isNew: boolean; end(): Promise<void> };
@@ -93,7 +92,7 @@ async function acquire(deps: WorkerDeps, event: EventDoc, birth: Birth): Promise
 
 type Arrival = { event: EventDoc; provider: Provider; birth: Birth; reply: TokenReply; signal: AbortSignal };
 
-const MOST_RACES = 100;
+const MAX_RACES = 100;
 const RACE_PAUSE_MS = 300;
 
 /**
@@ -104,9 +103,11 @@ async function activate(deps: WorkerDeps, arrival: Arrival, first: Target): Prom
   const { provider, birth, reply, signal } = arrival;
   let event: EventDoc | null = arrival.event;
   if (await commitTo(event, first)) return;
-  for (let race = 0; race < MOST_RACES; race += 1) {
+  for (let race = 0; race < MAX_RACES; race += 1) {
     await deps.clock.sleep(RACE_PAUSE_MS, signal);
-    event = await again(deps, signal, () => deps.database.collection('events').findOne({ _id: arrival.event._id }));
+    event = await retryWhileStoreIsDown(deps, signal, () =>
+      deps.database.collection('events').findOne({ _id: arrival.event._id }),
+    );
     if (!event || event.status === 'succeeded') return;
     const target = await acquire(deps, event, birth).catch(toAppError);
     if (target instanceof AppError) continue;
@@ -119,7 +120,7 @@ async function activate(deps: WorkerDeps, arrival: Arrival, first: Target): Prom
   throw busy();
 
   async function commitTo(event: EventDoc, { doc, isNew }: Target): Promise<boolean> {
-    const next = await whileUnavailable(deps, () =>
+    const next = await retryWhileKeysAreDown(deps, () =>
       makeGeneration(deps, provider, { ...doc, kind: birth.kind }, reply),
     );
     return commitActivation(deps, { event, doc, isNew, birth, next }, signal);
@@ -132,7 +133,7 @@ type Activation = { event: EventDoc; doc: CredentialDoc; isNew: boolean; birth: 
 async function commitActivation(deps: WorkerDeps, activation: Activation, signal: AbortSignal): Promise<boolean> {
   const { event, doc, isNew, birth, next: sealed } = activation;
   keepInJournal(deps, event, { doc: isNew ? { ...doc } : { _id: doc._id }, isNew, birth, next: sealed });
-  const next = await again(deps, signal, () => placeGeneration(deps, doc, sealed));
+  const next = await retryWhileStoreIsDown(deps, signal, () => placeGeneration(deps, doc, sealed));
   const outcome = await persist(deps, activationChange(deps, { ...activation, next }), signal);
   return outcome === 'committed';
 }

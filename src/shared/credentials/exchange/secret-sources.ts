@@ -4,7 +4,7 @@ import type { ClientCredentialsData, ExchangeData, ImportData } from '../../even
 import { AppError } from '../../platform/errors.ts';
 import { Secret } from '../../platform/secret.ts';
 import type { Provider, TokenReply } from '../../providers/contract.ts';
-import type { EventDoc } from '../../store/documents.ts';
+import type { EventDoc } from '../../store/lifecycle/events.ts';
 import type { Birth } from './activation.ts';
 
 /** The source that an event names. */

@@ -3,10 +3,9 @@
 import { openMaterial } from '../../keys/material.ts';
 import { type AppError, toAppError } from '../../platform/errors.ts';
 import type { Provider, Verdict } from '../../providers/contract.ts';
-import { toStoreError } from '../../store/commit.ts';
-import type { CredentialDoc } from '../../store/documents.ts';
 import { aboutCredential, makeEntry } from '../../store/entry.ts';
 import { RELEASED } from '../../store/lease.ts';
+import type { CredentialDoc } from '../../store/lifecycle/credentials.ts';
 import type { WorkerDeps } from '../../work/job.ts';
 import { persist } from '../../work/persist.ts';
 import { type Transition, transit } from '../lifecycle.ts';
@@ -70,12 +69,8 @@ async function comeBack(
   const update = at
     ? { $set: { [`due.${what}`]: at }, $unset: { [claim]: '' as const } }
     : { $unset: { [`due.${what}`]: '' as const, [claim]: '' as const } };
-  try {
-    const { _id, tenantId, fence } = doc;
-    await deps.database.collection('credentials').updateOne({ _id, tenantId, fence }, update);
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  const { _id, tenantId, fence } = doc;
+  await deps.database.collection('credentials').updateOne({ _id, tenantId, fence }, update);
 }
 
 type Ending = { transition: Transition; reason: string | null };
@@ -117,14 +112,10 @@ async function end(
 export async function clearDates(deps: Pick<WorkerDeps, 'database'>, ids: string[]): Promise<void> {
   if (ids.length === 0) return;
   const dates = ['refresh', 'expire', 'validate'].flatMap((what) => [`due.${what}`, `claimed.${what}`]);
-  try {
-    await deps.database
-      .collection('credentials')
-      .updateMany(
-        { _id: { $in: ids }, state: { $ne: 'active' } },
-        { $unset: Object.fromEntries(dates.map((date) => [date, '' as const])) },
-      );
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  await deps.database
+    .collection('credentials')
+    .updateMany(
+      { _id: { $in: ids }, state: { $ne: 'active' } },
+      { $unset: Object.fromEntries(dates.map((date) => [date, '' as const])) },
+    );
 }

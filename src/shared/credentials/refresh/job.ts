@@ -9,20 +9,19 @@ import { openMaterial } from '../../keys/material.ts';
 import { AppError, toAppError } from '../../platform/errors.ts';
 import type { Secret } from '../../platform/secret.ts';
 import type { Provider, TokenReply } from '../../providers/contract.ts';
-import type { CredentialDoc, EventDoc } from '../../store/documents.ts';
+import type { CredentialDoc } from '../../store/lifecycle/credentials.ts';
+import type { EventDoc } from '../../store/lifecycle/events.ts';
 import { defineJob, type WorkerDeps } from '../../work/job.ts';
 import type { OpenAction } from '../../work/journal.ts';
 import { type Hold, hold } from '../../work/leases.ts';
-import { keepInJournal, whileUnavailable } from '../../work/persist.ts';
+import { keepInJournal, retryWhileKeysAreDown } from '../../work/persist.ts';
 import { isRenewable, isStale } from '../freshness.ts';
 import { type Generation, generationSchema, makeGeneration } from '../secret-generation.ts';
 import { clearDates, isToTend, tend } from './expiry-and-validation.ts';
 import { adoptGeneration, commitRefresh, recordFailure } from './outcome.ts';
 
-export const plugin = defineJob({
-  name: 'refresh',
-
-  async process(deps, payload, signal) {
+export const createRefreshJob = defineJob('refresh', (deps) => ({
+  async process(payload, signal) {
     const events = await openEvents(deps, payload.eventIds ?? []);
     const asked = new Map(events.map((event) => [event.credentialId as string, event]));
     const ids = [...new Set([...(payload.credentialIds ?? []), ...asked.keys()])];
@@ -44,8 +43,8 @@ export const plugin = defineJob({
     await settleRequests(deps, events);
   },
 
-  recover: recoverAction,
-});
+  recover: (action) => recoverAction(deps, action),
+}));
 
 /** Judged on what was read under the lease: another job may have done the work already. */
 function isWanted(deps: Pick<WorkerDeps, 'clock'>, doc: CredentialDoc, reason: string, event?: EventDoc): boolean {
@@ -90,7 +89,7 @@ async function callProvider(deps: WorkerDeps, { held, doc, signal }: Task): Prom
   if (!held.isFresh(doc._id)) throw new AppError('interrupted', { internal: 'the lease is too old to send under' });
   deps.journal.sent(doc._id, doc.fence);
   const reply = await send();
-  const next = await whileUnavailable(deps, () => makeGeneration(deps, provider, doc, reply));
+  const next = await retryWhileKeysAreDown(deps, () => makeGeneration(deps, provider, doc, reply));
   keepInJournal(deps, doc, next);
   return next;
 }

@@ -1,15 +1,16 @@
 /** What becomes of a credential after a refresh: the new generation, a failure, or the end of the grant. */
 
 import { contextOf } from '../../keys/material.ts';
+import { backoff } from '../../platform/backoff.ts';
 import type { AppError } from '../../platform/errors.ts';
-import type { CredentialDoc, Entry } from '../../store/documents.ts';
+import type { Entry } from '../../store/audit/inbox.ts';
 import { aboutCredential, makeEntry } from '../../store/entry.ts';
 import { RELEASED } from '../../store/lease.ts';
+import type { CredentialDoc } from '../../store/lifecycle/credentials.ts';
 import type { WorkerDeps } from '../../work/job.ts';
 import { asRead } from '../../work/leases.ts';
-import { again, persist } from '../../work/persist.ts';
+import { persist, retryWhileStoreIsDown } from '../../work/persist.ts';
 import { TRANSITIONS, transit } from '../lifecycle.ts';
-import { backoff } from '../schedule.ts';
 import { type Generation, generationUpdate, onlyChanges, placeGeneration } from '../secret-generation.ts';
 
 type OutcomeDeps = Pick<
@@ -24,7 +25,7 @@ export async function commitRefresh(
   sealed: Generation,
   signal: AbortSignal,
 ): Promise<void> {
-  const next = await again(deps, signal, () => placeGeneration(deps, doc, sealed));
+  const next = await retryWhileStoreIsDown(deps, signal, () => placeGeneration(deps, doc, sealed));
   const outcome = await persist(
     deps,
     {
@@ -57,12 +58,12 @@ export async function adoptGeneration(
 ): Promise<void> {
   const credentials = deps.database.collection('credentials');
   for (;;) {
-    const doc = await again(deps, signal, () => credentials.findOne({ _id: credentialId }));
+    const doc = await retryWhileStoreIsDown(deps, signal, () => credentials.findOne({ _id: credentialId }));
     if (!doc || doc.generation !== sealed.generation - 1 || doc.state === 'revoked' || doc.state === 'destroyed') {
       deps.log.warn({ credentialId, generation: sealed.generation }, 'an answer came too late to be of use');
       return;
     }
-    const next = await again(deps, signal, () => placeGeneration(deps, doc, sealed));
+    const next = await retryWhileStoreIsDown(deps, signal, () => placeGeneration(deps, doc, sealed));
     const recovers = doc.state === 'reauthorization_required' && doc.lastError?.code === 'refresh_outcome_unknown';
     const state = recovers ? transit('recover', doc.state).state : doc.state;
     const set = generationUpdate(next, { ...RELEASED, state, fence: doc.fence + 1 });
@@ -125,7 +126,7 @@ export async function recordFailure(
     : { state: doc.state, entry: 'credential.refresh_failed' };
   const pauseMs = error.retryAfterMs ?? backoff(Math.max(1, failures), deps.random.fraction());
   // Whoever got no answer gives the provider time to act, so that the next attempt is not overtaken by this one.
-  const delayMs = error.unanswered ? Math.max(pauseMs, deps.config.KEYTURN_CALL_TIMEOUT_SECONDS) : pauseMs;
+  const delayMs = error.unanswered ? Math.max(pauseMs, deps.config.callTimeoutMs) : pauseMs;
   await persist(
     deps,
     {

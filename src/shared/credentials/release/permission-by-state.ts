@@ -1,6 +1,6 @@
 import { AppError, type ErrorCode } from '../../platform/errors.ts';
+import type { CredentialState } from '../../store/lifecycle/credentials.ts';
 import { isRenewable, isStale } from '../freshness.ts';
-import type { CredentialState } from '../lifecycle.ts';
 import type { Releasable } from './reader.ts';
 
 type Refusal = { code: ErrorCode; detail: string };

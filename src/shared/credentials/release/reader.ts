@@ -1,8 +1,7 @@
 import { makeBatcher } from '../../platform/concurrency/batcher.ts';
 import { AppError } from '../../platform/errors.ts';
 import type { Deps } from '../../runtime/deps.ts';
-import { toStoreError } from '../../store/commit.ts';
-import type { CredentialDoc } from '../../store/documents.ts';
+import type { CredentialDoc } from '../../store/lifecycle/credentials.ts';
 
 export type CredentialRef = { id: string; tenantId: string };
 
@@ -44,18 +43,14 @@ export function makeCredentialReader(deps: Pick<Deps, 'database'>): ReadCredenti
 async function readAll({ database }: Pick<Deps, 'database'>, refs: CredentialRef[]): Promise<(Releasable | Error)[]> {
   const ids = [...new Set(refs.map(({ id }) => id))];
   const tenants = [...new Set(refs.map(({ tenantId }) => tenantId))];
-  try {
-    const found = await database
-      .collection('credentials')
-      .find({ _id: { $in: ids }, tenantId: { $in: tenants } }, { projection: PROJECTION, hint: { _id: 1 } })
-      .toArray();
-    const byId = new Map(found.map((doc) => [doc._id, doc]));
-    return refs.map(({ id, tenantId }) => {
-      const doc = byId.get(id);
-      // The group may hold several tenants: each member sees its own only (promise 10).
-      return doc?.tenantId === tenantId ? doc : new AppError('not_found');
-    });
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  const found = await database
+    .collection('credentials')
+    .find({ _id: { $in: ids }, tenantId: { $in: tenants } }, { projection: PROJECTION, hint: { _id: 1 } })
+    .toArray();
+  const byId = new Map(found.map((doc) => [doc._id, doc]));
+  return refs.map(({ id, tenantId }) => {
+    const doc = byId.get(id);
+    // The group may hold several tenants: each member sees its own only (promise 10).
+    return doc?.tenantId === tenantId ? doc : new AppError('not_found');
+  });
 }

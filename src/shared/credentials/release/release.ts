@@ -10,15 +10,16 @@ import { AppError, toAppError } from '../../platform/errors.ts';
 import { isoOrNull } from '../../platform/time.ts';
 import type { Deps } from '../../runtime/deps.ts';
 import type { Metrics } from '../../runtime/metrics.ts';
-import { toStoreError } from '../../store/commit.ts';
-import type { CredentialDoc, Entry, PrincipalDoc } from '../../store/documents.ts';
+import type { PrincipalDoc } from '../../store/access/principals.ts';
+import type { Entry } from '../../store/audit/inbox.ts';
 import { aboutCredential, makeEntry } from '../../store/entry.ts';
+import type { CredentialDoc } from '../../store/lifecycle/credentials.ts';
 import type { TokenRelease } from '../view.ts';
 import { makeDemand } from './demand.ts';
 import { assertReleasable, needsRefresh } from './permission-by-state.ts';
 import { type CredentialRef, makeCredentialReader, type Releasable } from './reader.ts';
 
-export type ReleaseDeps = Pick<Deps, 'clock' | 'random' | 'log' | 'database' | 'vault' | 'secrets' | 'hints'>;
+export type ReleaseDeps = Pick<Deps, 'clock' | 'random' | 'log' | 'database' | 'sealer' | 'secrets' | 'hints'>;
 
 export type Releaser = {
   /**
@@ -44,7 +45,7 @@ export type ReleaseCaller = { principal: PrincipalDoc; actor: Entry['actor']; st
 const TOUCH_EVERY_MS = 60_000;
 
 /** Looks at a credential that changes while it is released. */
-const MOST_ROUNDS = 4;
+const MAX_ROUNDS = 4;
 
 /** Refusals of a caller or a state; anything else that goes wrong is a failure. */
 const DENIALS = ['permission_denied', 'credential_blocked', 'reauthorization_required'];
@@ -78,7 +79,7 @@ export function makeReleaser(deps: ReleaseDeps, metrics: Pick<Metrics, 'releases
 
   const attempt = async (first: Releasable, caller: ReleaseCaller, holds: Holds): Promise<TokenRelease | null> => {
     let doc = first;
-    for (let round = 0; round < MOST_ROUNDS; round += 1) {
+    for (let round = 0; round < MAX_ROUNDS; round += 1) {
       assertReleasable(doc, deps.clock.now());
       if (needsRefresh(doc, deps.clock.now())) doc = await demand(doc, caller.stopping);
       if (holds(doc.generation)) return null;
@@ -152,12 +153,8 @@ function viewRelease(doc: Releasable, accessToken: string): TokenRelease {
 }
 
 async function recordAll({ database }: ReleaseDeps, entries: Entry[]): Promise<null[]> {
-  try {
-    await database.collection('audit_inbox').insertMany(entries, { ordered: false });
-    return entries.map(() => null);
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  await database.collection('audit_inbox').insertMany(entries, { ordered: false });
+  return entries.map(() => null);
 }
 
 /** Best effort: the log is the truth about accesses, this is a convenience of the list. */

@@ -7,12 +7,13 @@ import { toProblem } from '../../platform/problem-schema.ts';
 import { isoOrNull } from '../../platform/time.ts';
 import type { Provider, SecretMaterial, Verdict } from '../../providers/contract.ts';
 import type { Deps } from '../../runtime/deps.ts';
-import { toStoreError } from '../../store/commit.ts';
-import type { CredentialDoc, Entry, PrincipalDoc } from '../../store/documents.ts';
+import type { PrincipalDoc } from '../../store/access/principals.ts';
+import type { Entry } from '../../store/audit/inbox.ts';
 import { aboutCredential, makeEntry } from '../../store/entry.ts';
+import type { CredentialDoc } from '../../store/lifecycle/credentials.ts';
 import type { Validation } from '../view.ts';
 
-type ValidateDeps = Pick<Deps, 'clock' | 'random' | 'database' | 'commit' | 'vault' | 'secrets' | 'providers'>;
+type ValidateDeps = Pick<Deps, 'clock' | 'random' | 'database' | 'commit' | 'sealer' | 'secrets' | 'providers'>;
 
 export type ValidateCall = { principal: PrincipalDoc; actor: Entry['actor']; stopping: AbortSignal };
 
@@ -55,12 +56,7 @@ export async function validateCredential(
 }
 
 async function find({ database }: ValidateDeps, tenantId: string, id: string): Promise<CredentialDoc> {
-  const doc = await database
-    .collection('credentials')
-    .findOne({ _id: id, tenantId })
-    .catch((error) => {
-      throw toStoreError(error);
-    });
+  const doc = await database.collection('credentials').findOne({ _id: id, tenantId });
   if (!doc) throw new AppError('not_found');
   return doc;
 }

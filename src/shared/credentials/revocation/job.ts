@@ -6,18 +6,17 @@
 import { openEvents, settleEvents } from '../../events/settling.ts';
 import { contextOf } from '../../keys/material.ts';
 import { AppError, toAppError } from '../../platform/errors.ts';
-import type { CredentialDoc, EventDoc } from '../../store/documents.ts';
 import { aboutCredential, makeEntry } from '../../store/entry.ts';
+import type { CredentialDoc } from '../../store/lifecycle/credentials.ts';
+import type { EventDoc } from '../../store/lifecycle/events.ts';
 import { defineJob, type WorkerDeps } from '../../work/job.ts';
 import { hold } from '../../work/leases.ts';
 import { persist } from '../../work/persist.ts';
 import { allows, type Transition, transit } from '../lifecycle.ts';
 import { revokeAtProvider, verdictOf } from './provider-revocation.ts';
 
-export const plugin = defineJob({
-  name: 'revoke',
-
-  async process(deps, payload, signal) {
+export const createRevokeJob = defineJob('revoke', (deps) => ({
+  async process(payload, signal) {
     const events = await openEvents(deps, payload.eventIds ?? []);
     await Promise.all(
       events.map(async (event) => {
@@ -28,7 +27,7 @@ export const plugin = defineJob({
       }),
     );
   },
-});
+}));
 
 /** Undefined when all that the event asks for is done. Each step that is done already is passed over. */
 async function revokeFor(deps: WorkerDeps, event: EventDoc, signal: AbortSignal): Promise<undefined> {

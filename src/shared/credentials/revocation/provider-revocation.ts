@@ -1,7 +1,7 @@
 /** Ending a secret where it is accepted. */
 import { openMaterial } from '../../keys/material.ts';
 import type { Verdict } from '../../providers/contract.ts';
-import type { CredentialDoc } from '../../store/documents.ts';
+import type { CredentialDoc } from '../../store/lifecycle/credentials.ts';
 import type { WorkerDeps } from '../../work/job.ts';
 import { makeCall } from '../rotation/call.ts';
 import { findRotator, loadRotators } from '../rotation/rotators/contract.ts';

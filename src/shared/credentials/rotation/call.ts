@@ -1,9 +1,8 @@
 /** What a rotator is called with: the secrets of a rotation, opened in memory for one step. */
 
 import { openMaterial, openStored } from '../../keys/material.ts';
-import { AppError } from '../../platform/errors.ts';
-import { toStoreError } from '../../store/commit.ts';
-import type { CredentialDoc, RotationDoc } from '../../store/documents.ts';
+import { AppError, toAppError } from '../../platform/errors.ts';
+import type { CredentialDoc, RotationDoc } from '../../store/lifecycle/credentials.ts';
 import type { WorkerDeps } from '../../work/job.ts';
 import type { HeldSecret, RotationCall, Rotator } from './rotators/contract.ts';
 
@@ -18,7 +17,7 @@ export type StepContext = {
   signal: AbortSignal;
 };
 
-type Opener = Pick<WorkerDeps, 'vault' | 'secrets'>;
+type Opener = Pick<WorkerDeps, 'sealer' | 'secrets'>;
 
 /** Pending secrets are sealed for the rotation, not for the credential: an import meanwhile takes no place of theirs. */
 export function pendingOwner(doc: Rotating) {
@@ -33,7 +32,7 @@ export async function makeCall(deps: WorkerDeps, doc: CredentialDoc, signal: Abo
     admin: await openAdmin(deps, doc),
     random: deps.random,
     clock: deps.clock,
-    timeoutMs: deps.config.KEYTURN_CALL_TIMEOUT_SECONDS,
+    timeoutMs: deps.config.callTimeoutMs,
     signal,
   };
 }
@@ -47,7 +46,7 @@ async function openAdmin(deps: WorkerDeps, doc: CredentialDoc): Promise<HeldSecr
     .collection('credentials')
     .findOne({ _id: id, tenantId: doc.tenantId, service: doc.service, state: 'active', blocked: null })
     .catch((error: unknown) => {
-      throw toStoreError(error);
+      throw toAppError(error);
     });
   if (admin) return { material: await openMaterial(deps, admin), metadata: admin.metadata };
   throw new AppError('provider_misconfigured', {

@@ -1,8 +1,9 @@
 /** How a step of a rotation becomes durable: with its entry, under the lease (promises 3, 4 and 6). */
 
 import { AppError } from '../../platform/errors.ts';
-import type { CredentialDoc, Entry } from '../../store/documents.ts';
+import type { Entry } from '../../store/audit/inbox.ts';
 import { aboutCredential, makeEntry } from '../../store/entry.ts';
+import type { CredentialDoc } from '../../store/lifecycle/credentials.ts';
 import type { WorkerDeps } from '../../work/job.ts';
 import { persist } from '../../work/persist.ts';
 import type { Rotating } from './call.ts';
@@ -76,7 +77,7 @@ export function stepEntry(deps: WorkerDeps, doc: CredentialDoc, entry: StepRecor
 
 /** A step that is not over comes due again when its worker must have lost the lease. */
 export function afterLease(deps: Pick<WorkerDeps, 'clock' | 'config'>): Date {
-  return new Date(deps.clock.now() + deps.config.KEYTURN_LEASE_SECONDS);
+  return new Date(deps.clock.now() + deps.config.leaseMs);
 }
 
 /** When the policy wants the next rotation; null: it wants none. */

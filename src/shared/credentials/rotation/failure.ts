@@ -1,15 +1,16 @@
 /** What becomes of a rotation when a step fails: again later, another secret, or the end while the old one is good. */
+
+import { backoff } from '../../platform/backoff.ts';
 import type { AppError } from '../../platform/errors.ts';
-import type { CredentialDoc, RotationDoc } from '../../store/documents.ts';
+import type { CredentialDoc, RotationDoc } from '../../store/lifecycle/credentials.ts';
 import type { WorkerDeps } from '../../work/job.ts';
-import { backoff } from '../schedule.ts';
 import type { Rotating } from './call.ts';
 import { afterLease, commitStep, nextByPolicy } from './commit.ts';
 import { giveUp } from './steps.ts';
 
 /** So often one pending secret is tried before another is minted, and so many are minted. */
-const MOST_REJECTIONS = 3;
-const MOST_MINTS = 3;
+const MAX_REJECTIONS = 3;
+const MAX_MINTS = 3;
 
 /** An old secret that the other side will not end is tried this often: only a person can help. */
 const HOPELESS_MS = 86_400_000;
@@ -26,8 +27,8 @@ export async function recordFailure(
 ): Promise<AfterFailure> {
   const { step, discard, attempt } = doc.rotation;
   const rejections = doc.rotation.rejections + (error.code === 'rotation_unverified' ? 1 : 0);
-  if (rejections >= MOST_REJECTIONS && !discard) {
-    return { doc: await replacePending(deps, doc, attempt < MOST_MINTS, signal), goesOn: true };
+  if (rejections >= MAX_REJECTIONS && !discard) {
+    return { doc: await replacePending(deps, doc, attempt < MAX_MINTS, signal), goesOn: true };
   }
   const hopeless = error.retry === 'never' || error.retry === 'park';
   if (hopeless && !discard && step !== 'promoted') {

@@ -5,9 +5,10 @@
 
 import { openEvents } from '../../events/settling.ts';
 import { inParallel } from '../../platform/concurrency/in-parallel.ts';
+import { once } from '../../platform/concurrency/once.ts';
 import { AppError, toAppError } from '../../platform/errors.ts';
-import { toStoreError } from '../../store/commit.ts';
-import type { CredentialDoc, EventDoc } from '../../store/documents.ts';
+import type { CredentialDoc } from '../../store/lifecycle/credentials.ts';
+import type { EventDoc } from '../../store/lifecycle/events.ts';
 import { defineJob, type WorkerDeps } from '../../work/job.ts';
 import { hold } from '../../work/leases.ts';
 import type { Rotating, StepContext } from './call.ts';
@@ -21,49 +22,46 @@ import { hurries, hurry, nextStep, plan, ROTATABLE, type Step } from './steps.ts
 /** Rotations of one job that go on side by side. */
 const LANES = 8;
 
-export const plugin = defineJob({
-  name: 'rotate',
+export const createRotateJob = defineJob('rotate', (deps) => {
+  const loading = once(loadRotators);
+  return {
+    async process(payload, signal) {
+      const rotators = await loading();
+      const events = await openEvents(deps, payload.eventIds ?? []);
+      const asked = events.map((event) => event.credentialId as string);
+      const found = await findCredentials(deps, [...new Set([...(payload.credentialIds ?? []), ...asked])]);
+      const wanted = found.filter((doc) => isWanted(deps, doc, strictest(doc, events)));
+      const refusals = new Map<string, AppError>();
+      const ids = wanted.map((doc) => doc._id);
+      const held = await hold(deps, 'credentials', { ids, purpose: 'rotate', op: 'rotate', signal });
+      try {
+        await lookAgain(deps, ids);
+        await inParallel(held.docs, LANES, async (doc) => {
+          const task = { doc, event: strictest(doc, events), rotators, isFresh: held.isFresh, signal };
+          const refusal = await rotateOne(deps, task);
+          if (refusal) refusals.set(doc._id, refusal);
+        });
+      } finally {
+        await held.end();
+      }
+      const named = wanted.map((doc) => doc.rotation?.eventId).filter((id) => typeof id === 'string');
+      const others = named.filter((id) => !events.some((event) => event._id === id));
+      await settleRequests(deps, [...events, ...(await openEvents(deps, others))], refusals);
+    },
 
-  async process(deps, payload, signal) {
-    const rotators = await loadRotators();
-    const events = await openEvents(deps, payload.eventIds ?? []);
-    const asked = events.map((event) => event.credentialId as string);
-    const found = await findCredentials(deps, [...new Set([...(payload.credentialIds ?? []), ...asked])]);
-    const wanted = found.filter((doc) => isWanted(deps, doc, strictest(doc, events)));
-    const refusals = new Map<string, AppError>();
-    const ids = wanted.map((doc) => doc._id);
-    const held = await hold(deps, 'credentials', { ids, purpose: 'rotate', op: 'rotate', signal });
-    try {
-      await lookAgain(deps, ids);
-      await inParallel(held.docs, LANES, async (doc) => {
-        const task = { doc, event: strictest(doc, events), rotators, isFresh: held.isFresh, signal };
-        const refusal = await rotateOne(deps, task);
-        if (refusal) refusals.set(doc._id, refusal);
-      });
-    } finally {
-      await held.end();
-    }
-    const named = wanted.map((doc) => doc.rotation?.eventId).filter((id) => typeof id === 'string');
-    const others = named.filter((id) => !events.some((event) => event._id === id));
-    await settleRequests(deps, [...events, ...(await openEvents(deps, others))], refusals);
-  },
-
-  recover: adoptMinted,
+    recover: (action) => adoptMinted(deps, action),
+  };
 });
 
 /** Should this worker die, or the one that holds a credential now, it comes due when the lease ends, not the sweep's claim. */
 async function lookAgain(deps: WorkerDeps, ids: string[]): Promise<void> {
   if (ids.length === 0) return;
-  try {
-    await deps.database
-      .collection('credentials')
-      .updateMany(
-        { _id: { $in: ids }, 'claimed.rotate': { $exists: true } },
-        { $set: { 'due.rotate': afterLease(deps) } },
-      );
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  await deps.database
+    .collection('credentials')
+    .updateMany(
+      { _id: { $in: ids }, 'claimed.rotate': { $exists: true } },
+      { $set: { 'due.rotate': afterLease(deps) } },
+    );
 }
 
 /** Judged before the lease, so that nothing is held in vain, and again under it. */

@@ -2,12 +2,12 @@
 import { z } from 'zod';
 import { contextOf, serialize } from '../../keys/material.ts';
 import { AppError } from '../../platform/errors.ts';
-import type { SealedValue } from '../../sealing/contract.ts';
+import type { SealedValue } from '../../sealing/secret-stores/contract.ts';
 import type { Change } from '../../store/commit.ts';
-import type { CredentialDoc, RotationDoc } from '../../store/documents.ts';
+import type { CredentialDoc, RotationDoc } from '../../store/lifecycle/credentials.ts';
 import type { WorkerDeps } from '../../work/job.ts';
 import type { OpenAction } from '../../work/journal.ts';
-import { again, keepInJournal, persist, whileUnavailable } from '../../work/persist.ts';
+import { keepInJournal, persist, retryWhileKeysAreDown, retryWhileStoreIsDown } from '../../work/persist.ts';
 import { makeCall, pendingOwner, type Rotating, type StepContext } from './call.ts';
 import { afterLease, commitStep, type StepRecord, stepEntry } from './commit.ts';
 
@@ -31,8 +31,8 @@ export async function mint(deps: WorkerDeps, doc: Rotating, context: StepContext
   if (atProvider) deps.journal.sent(doc._id, doc.fence);
   const minted = await rotator.mint(call);
   const { id: rotationId, attempt } = doc.rotation;
-  const sealed = await whileUnavailable(deps, () =>
-    deps.vault.seal(serialize(minted.material), contextOf(pendingOwner(doc), attempt)),
+  const sealed = await retryWhileKeysAreDown(deps, () =>
+    deps.sealer.seal(serialize(minted.material), contextOf(pendingOwner(doc), attempt)),
   );
   const reply = { rotationId, attempt, sealed, metadata: minted.metadata, expiresAt: minted.expiresAt };
   if (atProvider) keepInJournal(deps, doc, reply);
@@ -60,7 +60,7 @@ async function mintedRecord(deps: WorkerDeps, doc: Rotating, reply: Reply, signa
 /** Puts the sealed value where secrets live; what a provider gave is not lost while we run. */
 function keep(deps: WorkerDeps, doc: Rotating, sealed: SealedValue, signal: AbortSignal) {
   const context = contextOf(pendingOwner(doc), doc.rotation.attempt);
-  return again(deps, signal, async () => (await deps.secrets.put([{ context, sealed }]))[0]!);
+  return retryWhileStoreIsDown(deps, signal, async () => (await deps.secrets.put([{ context, sealed }]))[0]!);
 }
 
 const NEVER = new AbortController().signal;
@@ -74,7 +74,7 @@ export function adoptMinted(deps: WorkerDeps, action: OpenAction): Promise<void>
 async function adopt(deps: WorkerDeps, credentialId: string, reply: Reply): Promise<void> {
   const credentials = deps.database.collection('credentials');
   for (;;) {
-    const doc = await again(deps, NEVER, () => credentials.findOne({ _id: credentialId }));
+    const doc = await retryWhileStoreIsDown(deps, NEVER, () => credentials.findOne({ _id: credentialId }));
     if (!doc?.rotation || !isAwaited(doc.rotation, reply)) return;
     const record = await mintedRecord(deps, doc as Rotating, reply, NEVER);
     const set = { ...record.set, lease: null, fence: doc.fence + 1, 'due.rotate': new Date(deps.clock.now()) };

@@ -2,8 +2,8 @@
 
 import { settleEvents } from '../../events/settling.ts';
 import { AppError } from '../../platform/errors.ts';
-import { toStoreError } from '../../store/commit.ts';
-import type { CredentialDoc, EventDoc } from '../../store/documents.ts';
+import type { CredentialDoc } from '../../store/lifecycle/credentials.ts';
+import type { EventDoc } from '../../store/lifecycle/events.ts';
 import type { WorkerDeps } from '../../work/job.ts';
 import { askedOverlap, ROTATABLE } from './steps.ts';
 
@@ -48,14 +48,10 @@ export async function settleRequests(
 /** Credentials by id. Throws `store_unavailable`. */
 export async function findCredentials(deps: Pick<WorkerDeps, 'database'>, ids: string[]): Promise<CredentialDoc[]> {
   if (ids.length === 0) return [];
-  try {
-    return await deps.database
-      .collection('credentials')
-      .find({ _id: { $in: ids } })
-      .toArray();
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  return await deps.database
+    .collection('credentials')
+    .find({ _id: { $in: ids } })
+    .toArray();
 }
 
 function judge(

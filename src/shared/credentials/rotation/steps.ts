@@ -6,7 +6,8 @@
 import { contextOf } from '../../keys/material.ts';
 import { AppError } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
-import type { CredentialDoc, EventDoc, RotationDoc } from '../../store/documents.ts';
+import type { CredentialDoc, RotationDoc } from '../../store/lifecycle/credentials.ts';
+import type { EventDoc } from '../../store/lifecycle/events.ts';
 import type { WorkerDeps } from '../../work/job.ts';
 import { TRANSITIONS } from '../lifecycle.ts';
 import { generationUpdate, makeGeneration, placeGeneration } from '../secret-generation.ts';

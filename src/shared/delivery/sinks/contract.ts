@@ -8,7 +8,7 @@ import { AppError } from '../../platform/errors.ts';
 import { loadPlugin, pluginNames } from '../../platform/plugins.ts';
 import type { Secret } from '../../platform/secret.ts';
 import type { Deps } from '../../runtime/deps.ts';
-import type { ChainedEntry } from '../../store/documents.ts';
+import type { ChainedEntry } from '../../store/audit/entries.ts';
 
 /** What is told of one entry. The same entry always makes the same message. It holds no secret. */
 export type Message = {
@@ -32,7 +32,7 @@ export type Target<S> = {
 };
 
 /** How an attempt ended. `reason` is a stable word of ours or a system error code, never a text of the consumer. */
-export type Verdict =
+export type DeliveryOutcome =
   | { kind: 'delivered' }
   /** Again later, by the schedule; not before `retryAfterMs` where the consumer said so. */
   | { kind: 'retry'; reason: string; status?: number; retryAfterMs?: number }
@@ -49,10 +49,10 @@ export type Sink<S> = {
    * `KEYTURN_CALL_TIMEOUT_SECONDS`, or soon after `signal` aborts, and never throws for what the consumer does. What it
    * reports as delivered is durable on the other side. It may be called twice with the same message.
    */
-  deliver(messages: Message[], target: Target<S>, signal: AbortSignal): Promise<Verdict>;
+  deliver(messages: Message[], target: Target<S>, signal: AbortSignal): Promise<DeliveryOutcome>;
 };
 
-export type SinkDeps = Pick<Deps, 'config' | 'clock' | 'random' | 'log' | 'database' | 'vault' | 'commit'>;
+export type SinkDeps = Pick<Deps, 'config' | 'clock' | 'random' | 'log' | 'database' | 'sealer' | 'commit'>;
 
 /** What each file in `sinks/` exports as `plugin`. */
 export type SinkPlugin<S = unknown> = {

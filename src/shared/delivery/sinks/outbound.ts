@@ -27,7 +27,7 @@ export type OutboundOptions = {
   clock: { now(): number };
 };
 
-const MOST_BYTES = 16 * 1024;
+const MAX_BYTES = 16 * 1024;
 /** Shorter than a usual server keeps an idle connection, so that it is not closed under a request of ours. */
 const IDLE_MS = 4_000;
 const REFUSED = 'address_refused';
@@ -110,9 +110,9 @@ async function readBounded(response: http.IncomingMessage): Promise<string> {
   let body = '';
   for await (const part of response.setEncoding('utf8')) {
     body += part;
-    if (body.length > MOST_BYTES) break;
+    if (body.length > MAX_BYTES) break;
   }
-  return body.slice(0, MOST_BYTES);
+  return body.slice(0, MAX_BYTES);
 }
 
 function failureOf(

@@ -67,10 +67,6 @@ export function securityEventOf(message: Message): Record<string, unknown> | nul
 }
 
 /** The issuer of our security event tokens: how others reach the API. */
-export function issuerOf(config: {
-  KEYTURN_PUBLIC_URL?: string | undefined;
-  KEYTURN_HOST: string;
-  KEYTURN_PORT: number;
-}) {
-  return config.KEYTURN_PUBLIC_URL ?? `http://${config.KEYTURN_HOST}:${config.KEYTURN_PORT}`;
+export function issuerOf(config: { publicUrl?: string | undefined; host: string; port: number }) {
+  return config.publicUrl ?? `http://${config.host}:${config.port}`;
 }

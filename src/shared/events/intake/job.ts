@@ -4,14 +4,13 @@
  * Secrets travel encrypted to Keyturn's published key, or not at all (promise 1).
  */
 
-import { makeRefusalRecord, type Refusal } from '../../audit/refusals.ts';
-import { SYSTEM_TENANT_ID } from '../../keys/signing-keys.ts';
+import { makeRefusalRecord } from '../../audit/refusals.ts';
 import { openSigningSecret } from '../../keys/signing-secret.ts';
 import { AppError } from '../../platform/errors.ts';
 import { checkWebhook } from '../../platform/standard-webhooks.ts';
 import { PAYLOADS, type Payload } from '../../queue/jobs.ts';
-import { toStoreError } from '../../store/commit.ts';
-import type { PrincipalDoc } from '../../store/documents.ts';
+import type { PrincipalDoc } from '../../store/access/principals.ts';
+import { SYSTEM_TENANT_ID } from '../../store/access/tenants.ts';
 import { defineJob, type WorkerDeps } from '../../work/job.ts';
 import { acceptFromOutside } from '../accept.ts';
 import { viewReceipt } from '../view.ts';
@@ -22,24 +21,26 @@ const TOLERANCE_MS = 24 * 3_600_000;
 
 const NOWHERE = { ip: null, userAgent: null };
 
-export const plugin = defineJob({
-  name: 'intake',
-  foreign: { refused },
+export const createIntakeJob = defineJob('intake', (deps) => {
+  const record = makeRefusalRecord(deps, 'intake.refused');
+  return {
+    external: { refused: (data, error) => refused(deps, record, data, error) },
 
-  async process(deps, payload) {
-    const { events, single } = parseEvents(payload.event);
-    const principal = await senderOf(deps, payload);
-    const opened = await Promise.all(events.map((event) => openData(deps, principal, event)));
-    const receipts = await acceptFromOutside(deps, { principal, origin: NOWHERE, traceparent: null }, opened);
-    const rejected = receipts.filter((receipt) => receipt.status === 'rejected');
-    const [first] = rejected;
-    if (single && first) throw new AppError(first.problem.code, { detail: first.problem.detail });
-    if (first) {
-      const detail = { principalId: principal._id, rejected: rejected.length };
-      await recordOf(deps)({ tenantId: principal.tenantId, actor: ACTOR, reason: first.problem.code, detail });
-    }
-    return { results: receipts.map(viewReceipt) };
-  },
+    async process(payload) {
+      const { events, single } = parseEvents(payload.event);
+      const principal = await senderOf(deps, payload);
+      const opened = await Promise.all(events.map((event) => openData(deps, principal, event)));
+      const receipts = await acceptFromOutside(deps, { principal, origin: NOWHERE, traceparent: null }, opened);
+      const rejected = receipts.filter((receipt) => receipt.status === 'rejected');
+      const [first] = rejected;
+      if (single && first) throw new AppError(first.problem.code, { detail: first.problem.detail });
+      if (first) {
+        const detail = { principalId: principal._id, rejected: rejected.length };
+        await record({ tenantId: principal.tenantId, actor: ACTOR, reason: first.problem.code, detail });
+      }
+      return { results: receipts.map(viewReceipt) };
+    },
+  };
 });
 
 const ACTOR = { kind: 'system', id: 'intake' } as const;
@@ -64,27 +65,16 @@ async function senderOf(deps: WorkerDeps, { principalId, event, headers }: Paylo
 }
 
 async function findPrincipal({ database }: WorkerDeps, id: string): Promise<PrincipalDoc | null> {
-  try {
-    // The id is what names the tenant, so this one read cannot filter on it.
-    return await database.collection('principals').findOne({ _id: id });
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  // The id is what names the tenant, so this one read cannot filter on it.
+  return await database.collection('principals').findOne({ _id: id });
 }
 
-const records = new WeakMap<WorkerDeps, (refusal: Refusal) => Promise<void>>();
-
-/** One for each process: it counts what it leaves out. */
-function recordOf(deps: WorkerDeps): (refusal: Refusal) => Promise<void> {
-  const record = records.get(deps) ?? makeRefusalRecord(deps, 'intake.refused');
-  records.set(deps, record);
-  return record;
-}
+type Record = ReturnType<typeof makeRefusalRecord>;
 
 /** On the log of the tenant whose principal the job names; on Keyturn's own when it names none. */
-async function refused(deps: WorkerDeps, data: unknown, { code }: AppError): Promise<void> {
+async function refused(deps: WorkerDeps, record: Record, data: unknown, { code }: AppError): Promise<void> {
   const parsed = PAYLOADS.signed.pick({ principalId: true }).loose().safeParse(data);
   const principal = parsed.success ? await findPrincipal(deps, parsed.data.principalId).catch(() => null) : null;
   const tenantId = principal?.tenantId ?? SYSTEM_TENANT_ID;
-  await recordOf(deps)({ tenantId, actor: ACTOR, reason: code, detail: { principalId: principal?._id ?? null } });
+  await record({ tenantId, actor: ACTOR, reason: code, detail: { principalId: principal?._id ?? null } });
 }

@@ -2,11 +2,11 @@
 import { compactDecrypt, errors } from 'jose';
 import { decryptionKey } from '../../keys/signing-keys.ts';
 import { AppError } from '../../platform/errors.ts';
-import type { PrincipalDoc } from '../../store/documents.ts';
+import type { PrincipalDoc } from '../../store/access/principals.ts';
 import type { WorkerDeps } from '../../work/job.ts';
 import { EVENTS } from '../catalogue.ts';
 
-const MOST_EVENTS = 1_000;
+const MAX_EVENTS = 1_000;
 
 const SECRET_FIELDS: ReadonlySet<string> = new Set(Object.values(EVENTS).flatMap(({ secrets }) => [...secrets]));
 
@@ -16,7 +16,7 @@ type Fields = Record<string, unknown>;
 export function parseEvents(text: string): { events: unknown[]; single: boolean } {
   const parsed = parseJson(text);
   const events = Array.isArray(parsed) ? parsed : [parsed];
-  if (events.length === 0 || events.length > MOST_EVENTS) throw invalid(`data.event: 1 to ${MOST_EVENTS} events.`);
+  if (events.length === 0 || events.length > MAX_EVENTS) throw invalid(`data.event: 1 to ${MAX_EVENTS} events.`);
   const exposed = events.map(plainSecretIn).find((field) => field !== undefined);
   if (exposed) {
     throw invalid(
@@ -42,7 +42,7 @@ function plainSecretIn(event: unknown): string | undefined {
   return Object.keys(data).find((field) => SECRET_FIELDS.has(field));
 }
 
-type Opener = Pick<WorkerDeps, 'database' | 'vault'>;
+type Opener = Pick<WorkerDeps, 'database' | 'sealer'>;
 
 /**
  * The event with its data opened, where that is a compact JWE (RFC 7516). Its protected header names the principal that it

@@ -7,8 +7,10 @@ import { blockRelease } from '../../credentials/containment.ts';
 import { fileEvents, type IntakeDeps, newEvent, type Prepared } from '../../events/accept.ts';
 import { toAppError } from '../../platform/errors.ts';
 import type { Deps } from '../../runtime/deps.ts';
-import type { Entry, EventDoc, Origin } from '../../store/documents.ts';
+import type { Entry } from '../../store/audit/inbox.ts';
+import type { Origin } from '../../store/base/document.ts';
 import { makeEntry } from '../../store/entry.ts';
+import type { EventDoc } from '../../store/lifecycle/events.ts';
 import { type Match, matchEverywhere, matchInTenant } from './match.ts';
 import type { LeakResult, ReportedLeak, VerifiedDelivery } from './sources/contract.ts';
 

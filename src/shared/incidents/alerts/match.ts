@@ -6,11 +6,10 @@
 
 import { AppError } from '../../platform/errors.ts';
 import type { Deps } from '../../runtime/deps.ts';
-import { toStoreError } from '../../store/commit.ts';
-import type { CredentialDoc } from '../../store/documents.ts';
+import type { CredentialDoc } from '../../store/lifecycle/credentials.ts';
 import type { ReportedLeak } from './sources/contract.ts';
 
-type MatchDeps = Pick<Deps, 'database' | 'vault' | 'clock'>;
+type MatchDeps = Pick<Deps, 'database' | 'sealer' | 'clock'>;
 
 /** What a leak is about: a credential of a tenant, and whether its token is one that was revoked before. */
 export type Match = { tenantId: string; credentialId: string; wasContained: boolean };
@@ -34,7 +33,7 @@ export async function matchInTenant(
 
 async function fingerprintsOf(deps: MatchDeps, tenantId: string, leak: ReportedLeak): Promise<string[]> {
   const given = leak.fingerprint === undefined ? [] : [leak.fingerprint];
-  return leak.token ? [...given, ...(await deps.vault.fingerprints(tenantId, leak.token.reveal()))] : given;
+  return leak.token ? [...given, ...(await deps.sealer.fingerprints(tenantId, leak.token.reveal()))] : given;
 }
 
 async function existing(deps: MatchDeps, tenantId: string, leaks: readonly ReportedLeak[]): Promise<Set<string>> {
@@ -60,15 +59,11 @@ async function findAll(deps: MatchDeps, owners: Map<string, string>): Promise<Ma
     }
   };
   const projection = { tenantId: 1, fingerprints: 1, credentialId: 1 };
-  try {
-    const credentials = deps.database.collection('credentials').find(where, { projection });
-    for await (const doc of credentials) note(doc as Pick<CredentialDoc, 'tenantId' | 'fingerprints'>, doc._id, false);
-    const incidents = deps.database.collection('incidents').find(where, { projection });
-    for await (const doc of incidents) if (doc.credentialId) note(doc, doc.credentialId, true);
-    return matches;
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  const credentials = deps.database.collection('credentials').find(where, { projection });
+  for await (const doc of credentials) note(doc as Pick<CredentialDoc, 'tenantId' | 'fingerprints'>, doc._id, false);
+  const incidents = deps.database.collection('incidents').find(where, { projection });
+  for await (const doc of incidents) if (doc.credentialId) note(doc, doc.credentialId, true);
+  return matches;
 }
 
 const TENANTS_AT_ONCE = 500;

@@ -1,7 +1,7 @@
 import { FIRST_TENANT_ID } from '../../access/bootstrap.ts';
 import { makeRefusalRecord } from '../../audit/refusals.ts';
 import type { Deps } from '../../runtime/deps.ts';
-import type { Origin } from '../../store/documents.ts';
+import type { Origin } from '../../store/base/document.ts';
 
 export type AlertRefusal = {
   /** Null: the address is nobody's, or everybody's. It goes on the record of the first tenant, the operator's. */

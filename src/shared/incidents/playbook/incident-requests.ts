@@ -1,7 +1,7 @@
 import { fileEvents, newEvent } from '../../events/accept.ts';
 import { type EventType, eventRow } from '../../events/catalogue.ts';
-import type { EventDoc } from '../../store/documents.ts';
-import type { IncidentDoc } from '../../store/incident-documents.ts';
+import type { IncidentDoc } from '../../store/compromise/incidents.ts';
+import type { EventDoc } from '../../store/lifecycle/events.ts';
 import type { WorkerDeps } from '../../work/job.ts';
 
 const SOURCE = 'keyturn:incidents';

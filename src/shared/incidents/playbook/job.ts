@@ -1,22 +1,21 @@
 /** Carries incidents through the playbook. */
 
 import { loadRotators, type Rotators } from '../../credentials/rotation/rotators/contract.ts';
-import { backoff } from '../../credentials/schedule.ts';
+import { backoff } from '../../platform/backoff.ts';
+import { once } from '../../platform/concurrency/once.ts';
 import { toAppError } from '../../platform/errors.ts';
 import { defineJob, type WorkerDeps } from '../../work/job.ts';
 import { postpone } from '../record.ts';
 import { runPlaybook } from './steps.ts';
 
-let loading: Promise<Rotators> | undefined;
-
-export const plugin = defineJob({
-  name: 'respond',
-
-  async process(deps, payload, signal) {
-    loading ??= loadRotators();
-    const rotators = await loading;
-    await Promise.all(payload.ids.map((id) => respond({ ...deps, rotators }, id, signal)));
-  },
+export const createRespondJob = defineJob('respond', (deps) => {
+  const loading = once(loadRotators);
+  return {
+    async process(payload, signal) {
+      const rotators = await loading();
+      await Promise.all(payload.ids.map((id) => respond({ ...deps, rotators }, id, signal)));
+    },
+  };
 });
 
 const ROUNDS = 5;

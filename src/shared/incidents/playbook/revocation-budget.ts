@@ -1,5 +1,4 @@
-import { toStoreError } from '../../store/commit.ts';
-import type { IncidentDoc } from '../../store/incident-documents.ts';
+import type { IncidentDoc } from '../../store/compromise/incidents.ts';
 import type { WorkerDeps } from '../../work/job.ts';
 
 const KEPT_MS = 30 * 24 * 60 * 60_000;
@@ -13,24 +12,15 @@ export async function takesBudget(
   deps: Pick<WorkerDeps, 'database' | 'clock' | 'config'>,
   incident: IncidentDoc,
 ): Promise<boolean> {
-  const most = deps.config.KEYTURN_MAX_REVOCATIONS_PER_ALERT;
+  const most = deps.config.maxRevocationsPerAlert;
   const { tenantId, alert, findings, openedAt } = incident;
   const cause = alert?.id ?? `rule/${findings[0]?.rule}/${openedAt.toISOString().slice(0, 13)}`;
   const _id = `${tenantId}/${cause}`;
   const budgets = deps.database.collection('revocation_budgets');
   if (most === 0) return false;
   const fresh = { tenantId, incidentIds: [], expiresAt: new Date(deps.clock.now() + KEPT_MS) };
-  try {
-    await budgets.updateOne({ _id }, { $setOnInsert: fresh }, { upsert: true });
-    const isNotFull = { [`incidentIds.${most - 1}`]: { $exists: false } };
-    const taken = await budgets.updateOne(
-      { _id, tenantId, ...isNotFull },
-      { $addToSet: { incidentIds: incident._id } },
-    );
-    return (
-      taken.matchedCount === 1 || (await budgets.countDocuments({ _id, tenantId, incidentIds: incident._id })) === 1
-    );
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  await budgets.updateOne({ _id }, { $setOnInsert: fresh }, { upsert: true });
+  const isNotFull = { [`incidentIds.${most - 1}`]: { $exists: false } };
+  const taken = await budgets.updateOne({ _id, tenantId, ...isNotFull }, { $addToSet: { incidentIds: incident._id } });
+  return taken.matchedCount === 1 || (await budgets.countDocuments({ _id, tenantId, incidentIds: incident._id })) === 1;
 }

@@ -1,9 +1,9 @@
 /** What takes the place of a secret that was revoked: a new consent, or a new token by the client's own credentials. */
 
 import { transit } from '../../credentials/lifecycle.ts';
-import type { CredentialDoc } from '../../store/documents.ts';
+import type { IncidentDoc } from '../../store/compromise/incidents.ts';
 import { aboutCredential, makeEntry } from '../../store/entry.ts';
-import type { IncidentDoc } from '../../store/incident-documents.ts';
+import type { CredentialDoc } from '../../store/lifecycle/credentials.ts';
 import type { WorkerDeps } from '../../work/job.ts';
 import { asRead } from '../../work/leases.ts';
 import type { Beside } from '../case-file.ts';

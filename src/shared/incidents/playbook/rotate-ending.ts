@@ -3,9 +3,10 @@
 import { transit } from '../../credentials/lifecycle.ts';
 import { isFulfilled } from '../../credentials/rotation/requests.ts';
 import { AppError } from '../../platform/errors.ts';
-import type { CredentialDoc, EventDoc } from '../../store/documents.ts';
+import type { IncidentDoc } from '../../store/compromise/incidents.ts';
 import { aboutCredential, makeEntry } from '../../store/entry.ts';
-import type { IncidentDoc } from '../../store/incident-documents.ts';
+import type { CredentialDoc } from '../../store/lifecycle/credentials.ts';
+import type { EventDoc } from '../../store/lifecycle/events.ts';
 import type { WorkerDeps } from '../../work/job.ts';
 import type { Beside } from '../case-file.ts';
 import { recordContained, recordStep, recordWait } from '../record.ts';

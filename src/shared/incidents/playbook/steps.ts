@@ -7,8 +7,8 @@ import { quarantineChange } from '../../credentials/containment.ts';
 import { revokeAtProvider, verdictOf } from '../../credentials/revocation/provider-revocation.ts';
 import { findRotator, type Rotators } from '../../credentials/rotation/rotators/contract.ts';
 import { AppError } from '../../platform/errors.ts';
-import type { CredentialDoc } from '../../store/documents.ts';
-import type { IncidentDoc, StepName, WaitReason } from '../../store/incident-documents.ts';
+import type { IncidentDoc, StepName, WaitReason } from '../../store/compromise/incidents.ts';
+import type { CredentialDoc } from '../../store/lifecycle/credentials.ts';
 import type { WorkerDeps } from '../../work/job.ts';
 import { hold } from '../../work/leases.ts';
 import { type Done, recordContained, recordStep, recordWait } from '../record.ts';
@@ -154,13 +154,13 @@ async function revoke(deps: PlaybookDeps, { incident, doc, signal }: Work): Prom
   return recordStep(deps, incident, { name: 'revoked_at_provider', outcome: isOurs ? told : 'by_a_person' }, signal);
 }
 
-const MOST_LOOKS = 5;
+const MAX_LOOKS = 5;
 
 /** The provider's own word, where it has one. Null: it still takes the token, and a person must see to it. */
 async function confirm(deps: PlaybookDeps, { incident, doc, signal }: Work): Promise<IncidentDoc | null> {
   const verdict = await verdictOf(deps, doc, signal);
   if (verdict === 'active' && !isApproved(incident, 'still_active')) {
-    if (incident.attempts < MOST_LOOKS) throw new AppError('provider_unavailable', { retryAfterMs: 1_000 });
+    if (incident.attempts < MAX_LOOKS) throw new AppError('provider_unavailable', { retryAfterMs: 1_000 });
     await recordWait(deps, incident, 'still_active', signal);
     return null;
   }

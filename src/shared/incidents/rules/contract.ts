@@ -1,10 +1,11 @@
 /** What a rule is. Each file in `rules/` is one; it is picked up by being there. */
 import { loadPlugin, pluginNames } from '../../platform/plugins.ts';
-import type { ChainedEntry, Entry } from '../../store/documents.ts';
-import type { Confidence, Severity } from '../../store/incident-documents.ts';
+import type { ChainedEntry } from '../../store/audit/entries.ts';
+import type { Entry } from '../../store/audit/inbox.ts';
+import type { Finding } from '../finding.ts';
 
 /** An observation: an entry of the log, seen by a rule. `ip` and `userAgent` are those of whoever used the secret. */
-export type Signal = Pick<Entry, 'type' | 'credentialId' | 'outcome' | 'reason' | 'detail'> & {
+export type Observation = Pick<Entry, 'type' | 'credentialId' | 'outcome' | 'reason' | 'detail'> & {
   /** Milliseconds since the epoch. */
   at: number;
   /** Who acted; null when it was not a principal. */
@@ -22,15 +23,6 @@ export type About = {
   rotatesRefreshTokens: boolean | null;
 };
 
-/** A verdict on a signal. */
-export type Finding = {
-  severity: Severity;
-  /** `confirmed` has the credential revoked before anyone is asked; `suspected` leaves that to a person. */
-  confidence: Confidence;
-  /** For a person, up to 500 characters: what was seen and why it matters. */
-  explanation: string;
-};
-
 /** What each file exports as `plugin`. */
 export type Rule = {
   /** File name without its ending. */
@@ -42,7 +34,7 @@ export type Rule = {
   /** Which earlier signals: their types, how far back (milliseconds), and how many at most, the newest. */
   readonly window: { readonly types: readonly string[]; readonly ms: number; readonly most: number };
   /** Pure. `earlier` is oldest first. Null: nothing is wrong. */
-  judge(signal: Signal, earlier: readonly Signal[], about: About): Finding | null;
+  judge(signal: Observation, earlier: readonly Observation[], about: About): Finding | null;
 };
 
 const FOLDER = new URL('./plugins/', import.meta.url);
@@ -54,7 +46,7 @@ export async function loadRules(): Promise<Rule[]> {
 }
 
 /** An entry as rules see it. Where the use of a secret is reported, its place is in the detail, not the reporter's. */
-export function signalOf(entry: Entry | ChainedEntry): Signal {
+export function observationOf(entry: Entry | ChainedEntry): Observation {
   const { type, credentialId, outcome, reason, detail, actor } = entry;
   const usedAt = typeof detail.usedAt === 'string' ? Date.parse(detail.usedAt) : Number.NaN;
   return {

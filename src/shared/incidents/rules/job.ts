@@ -5,30 +5,30 @@
 
 import type { UsageData } from '../../events/catalogue.ts';
 import { OPEN_STATUSES, openEvents, settled, settleEvents } from '../../events/settling.ts';
+import { once } from '../../platform/concurrency/once.ts';
 import { toAppError } from '../../platform/errors.ts';
+import type { Entry } from '../../store/audit/inbox.ts';
 import type { Operation } from '../../store/commit.ts';
-import type { Entry, EventDoc } from '../../store/documents.ts';
 import { makeEntry } from '../../store/entry.ts';
+import type { EventDoc } from '../../store/lifecycle/events.ts';
 import { defineJob, type WorkerDeps } from '../../work/job.ts';
 import { fileFinding } from '../case-file.ts';
-import { loadRules, type Rule, signalOf } from './contract.ts';
+import { loadRules, observationOf, type Rule } from './contract.ts';
 import { scanLog } from './log-scan.ts';
 import { judge } from './rule-evaluation.ts';
 
-let loading: Promise<Rule[]> | undefined;
-
-export const plugin = defineJob({
-  name: 'detect',
-
-  async process(deps, payload, signal) {
-    loading ??= loadRules();
-    const rules = await loading;
-    const events = await openEvents(deps, payload.eventIds ?? []);
-    await Promise.all(events.map((event) => settleOne(deps, rules, event)));
-    for (const tenantId of payload.tenantIds ?? []) {
-      await scanLog(deps, rules, tenantId, signal);
-    }
-  },
+export const createDetectJob = defineJob('detect', (deps) => {
+  const loading = once(loadRules);
+  return {
+    async process(payload, signal) {
+      const rules = await loading();
+      const events = await openEvents(deps, payload.eventIds ?? []);
+      await Promise.all(events.map((event) => settleOne(deps, rules, event)));
+      for (const tenantId of payload.tenantIds ?? []) {
+        await scanLog(deps, rules, tenantId, signal);
+      }
+    },
+  };
 });
 
 /** Never throws: what goes wrong has the event tried again. */
@@ -86,7 +86,7 @@ async function judgeAlert(deps: WorkerDeps, rules: readonly Rule[], event: Event
   const { id, reference, ...told } = alert;
   const entry = await entryOf(deps, event, 'alert.accepted', { ...told, confirmed: data.confirmed });
   const beside = { operations: [ending(deps, event)], entries: [entry] };
-  const signal = { ...signalOf(entry), at: receivedAt.getTime() };
+  const signal = { ...observationOf(entry), at: receivedAt.getTime() };
   const batch = { tenantId, signals: data.wasContained === true ? [] : [signal], before: Number.MAX_SAFE_INTEGER };
   const [first, ...others] = await judge(deps, rules, batch);
   if (!first) {

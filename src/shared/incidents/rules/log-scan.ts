@@ -2,10 +2,10 @@
  * Shows the rules what is new on a tenant's log. Signals are entries of the log: nothing more is written when a token is
  * released, and what was missed while no worker ran is seen later, from where the last one stopped.
  */
-import { isDuplicateKey, toStoreError } from '../../store/commit.ts';
+import { isDuplicateKey } from '../../platform/driver-errors.ts';
 import type { WorkerDeps } from '../../work/job.ts';
 import { fileFinding } from '../case-file.ts';
-import { type Rule, signalOf } from './contract.ts';
+import { observationOf, type Rule } from './contract.ts';
 import { judge } from './rule-evaluation.ts';
 
 const BATCH = 1_000;
@@ -21,21 +21,17 @@ export async function scanLog(
   signal: AbortSignal,
 ): Promise<void> {
   const { database } = deps;
-  try {
-    const head = await database.collection('audit_heads').findOne({ _id: tenantId });
-    if (!head) return;
-    let seq = (await database.collection('detect_cursors').findOne({ _id: tenantId }))?.seq ?? 0;
-    while (seq < head.seq) {
-      if (signal.aborted) return;
-      const next = await scanBatch(deps, rules, { tenantId, after: seq, last: head.seq });
-      // Another worker reads the same log: it goes on.
-      if (!(await moveCursor(deps, tenantId, seq, next))) return;
-      seq = next;
-    }
-    await database.collection('audit_heads').updateOne({ _id: tenantId, seq: head.seq }, { $unset: { detectAt: '' } });
-  } catch (error) {
-    throw toStoreError(error);
+  const head = await database.collection('audit_heads').findOne({ _id: tenantId });
+  if (!head) return;
+  let seq = (await database.collection('detect_cursors').findOne({ _id: tenantId }))?.seq ?? 0;
+  while (seq < head.seq) {
+    if (signal.aborted) return;
+    const next = await scanBatch(deps, rules, { tenantId, after: seq, last: head.seq });
+    // Another worker reads the same log: it goes on.
+    if (!(await moveCursor(deps, tenantId, seq, next))) return;
+    seq = next;
   }
+  await database.collection('audit_heads').updateOne({ _id: tenantId, seq: head.seq }, { $unset: { detectAt: '' } });
 }
 
 type Stretch = { tenantId: string; after: number; last: number };
@@ -51,7 +47,7 @@ async function scanBatch(
   const where = { tenantId, type: { $in: [...types] }, seq: { $gt: after, $lte: last } };
   const entries = await deps.database.collection('audit').find(where).sort({ seq: 1 }).limit(BATCH).toArray();
   if (entries.length === 0) return last;
-  const signals = entries.map(signalOf);
+  const signals = entries.map(observationOf);
   for (const judged of await judge(deps, rules, { tenantId, signals, before: entries[0]!.seq })) {
     await fileFinding(deps, { ...judged, tenantId, alert: null });
   }

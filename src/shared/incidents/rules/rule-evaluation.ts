@@ -1,15 +1,15 @@
 /** Shows signals to the rules that watch for them, each with the earlier signals that it asks for, read by index. */
 import type { Filter } from 'mongodb';
-import { toStoreError } from '../../store/commit.ts';
-import type { ChainedEntry } from '../../store/documents.ts';
+import type { ChainedEntry } from '../../store/audit/entries.ts';
 import type { WorkerDeps } from '../../work/job.ts';
 import type { Found } from '../case-file.ts';
-import { type About, type Finding, type Rule, type Signal, signalOf, type Whose } from './contract.ts';
+import type { Finding } from '../finding.ts';
+import { type About, type Observation, observationOf, type Rule, type Whose } from './contract.ts';
 
 type JudgeDeps = Pick<WorkerDeps, 'database' | 'providers'>;
 
 /** New signals of one tenant, oldest first. `before`: the place in the log that all earlier ones are below. */
-export type Batch = { tenantId: string; signals: readonly Signal[]; before: number };
+export type Batch = { tenantId: string; signals: readonly Observation[]; before: number };
 
 /** A finding and the signal that it is about. */
 export type Judged = Pick<Found, 'rule' | 'finding' | 'at' | 'credentialId' | 'principalId'>;
@@ -31,8 +31,8 @@ export async function judge(deps: JudgeDeps, rules: readonly Rule[], batch: Batc
 type Owner = { whose: Whose; id: string | null };
 
 /** Signals that a rule watches, by whose they are. */
-function groupsOf(rule: Rule, signals: readonly Signal[]): Iterable<[Owner, Signal[]]> {
-  const groups = new Map<string, [Owner, Signal[]]>();
+function groupsOf(rule: Rule, signals: readonly Observation[]): Iterable<[Owner, Observation[]]> {
+  const groups = new Map<string, [Owner, Observation[]]>();
   for (const signal of signals) {
     const whose = rule.watches[signal.type];
     if (whose === undefined) continue;
@@ -51,8 +51,8 @@ function ownerIds({ whose, id }: Owner): Pick<Judged, 'credentialId' | 'principa
 
 function firstFinding(
   rule: Rule,
-  signals: readonly Signal[],
-  earlier: Signal[],
+  signals: readonly Observation[],
+  earlier: Observation[],
   about: About,
 ): { finding: Finding; at: Date } | null {
   const seen = [...earlier];
@@ -70,7 +70,7 @@ async function readWindow(
   { window }: Rule,
   { tenantId, before }: Batch,
   { whose, id, at }: Owner & { at: number },
-): Promise<Signal[]> {
+): Promise<Observation[]> {
   if (window.most === 0 || id === null) return [];
   const where: Filter<ChainedEntry> = {
     tenantId,
@@ -79,12 +79,8 @@ async function readWindow(
     seq: { $lt: before },
     at: { $gte: new Date(at - window.ms) },
   };
-  try {
-    const found = deps.database.collection('audit').find(where).sort({ seq: -1 }).limit(window.most);
-    return (await found.toArray()).reverse().map(signalOf);
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  const found = deps.database.collection('audit').find(where).sort({ seq: -1 }).limit(window.most);
+  return (await found.toArray()).reverse().map(observationOf);
 }
 
 async function aboutOf(deps: JudgeDeps, tenantId: string, credentialId: string | null, rule: Rule): Promise<About> {

@@ -3,7 +3,7 @@
  * place. Releases and refreshes go on meanwhile.
  */
 import { toAppError } from '../../platform/errors.ts';
-import type { KeyRotationDoc } from '../../store/key-documents.ts';
+import type { KeyRotationDoc } from '../../store/keys/key-rotations.ts';
 import { defineJob, type WorkerDeps } from '../../work/job.ts';
 import { hold } from '../../work/leases.ts';
 import { PHASES } from './phases.ts';
@@ -13,10 +13,8 @@ import { saveProgress } from './record.ts';
 const SLICE_MS = 5_000;
 const AFTER_ERROR_MS = 5_000;
 
-export const plugin = defineJob({
-  name: 'reseal',
-
-  async process(deps, { ids }, signal) {
+export const createResealJob = defineJob('reseal', (deps) => ({
+  async process({ ids }, signal) {
     const held = await hold(deps, 'key_rotations', { ids, purpose: 'reseal', where: { open: true }, signal });
     const more: string[] = [];
     try {
@@ -32,7 +30,7 @@ export const plugin = defineJob({
     // Without Redis the sweep finds them.
     await deps.hints.add('reseal', [{ payload: { ids: more, reason: 'more' } }]).catch(toAppError);
   },
-});
+}));
 
 /** Whether it goes on at once. Never throws: what goes wrong is on the record, and is tried again. */
 async function carryOn(deps: WorkerDeps, first: KeyRotationDoc, signal: AbortSignal): Promise<boolean> {

@@ -3,11 +3,10 @@
 import { AppError } from '../../platform/errors.ts';
 import { assertHeldByAll, writersElsewhere } from '../../runtime/processes.ts';
 import type { UsableDataKey } from '../../sealing/data-keys.ts';
-import { toStoreError } from '../../store/commit.ts';
 import type { CollectionName } from '../../store/database.ts';
-import type { CredentialDoc } from '../../store/documents.ts';
-import type { KeyRotationDoc, RotationPhase } from '../../store/key-documents.ts';
+import type { KeyRotationDoc, RotationPhase } from '../../store/keys/key-rotations.ts';
 import { FREE } from '../../store/lease.ts';
+import type { CredentialDoc } from '../../store/lifecycle/credentials.ts';
 import type { SealedCollection } from '../../store/sealed-values.ts';
 import type { WorkerDeps } from '../../work/job.ts';
 import { changePhase, saveProgress } from './record.ts';
@@ -31,7 +30,7 @@ export const PHASES: Record<Exclude<RotationPhase, 'finished'>, Step> = {
 const GROUP_SIZE = 200;
 /** Pause before a round that looks for what was leased in the one before. Milliseconds. */
 const ROUND_PAUSE_MS = 1_000;
-const MOST_PAUSES = 60;
+const MAX_PAUSES = 60;
 /** How often is looked whether what keeps a rotation from going on has changed. Milliseconds. */
 const LOOK_AGAIN_MS = 5_000;
 
@@ -81,7 +80,7 @@ async function move(deps: WorkerDeps, rotation: KeyRotationDoc, signal: AbortSig
     moved: rotation.moved + moved,
     ...(problem && { problem: { code: problem.code, detail: problem.message } }),
   });
-  const paceMs = (docs.length / deps.config.KEYTURN_RESEAL_PER_SECOND) * 1_000 - (deps.clock.now() - begin);
+  const paceMs = (docs.length / deps.config.resealPerSecond) * 1_000 - (deps.clock.now() - begin);
   if (paceMs > 0) await deps.clock.sleep(paceMs, signal);
   return { rotation: next };
 }
@@ -89,16 +88,12 @@ async function move(deps: WorkerDeps, rotation: KeyRotationDoc, signal: AbortSig
 async function readGroup(deps: WorkerDeps, rotation: KeyRotationDoc, name: CollectionName) {
   const { after } = rotation.cursor;
   const beyond = after === null ? {} : { _id: { $gt: after } };
-  try {
-    return await deps.database.db
-      .collection<{ _id: string }>(name)
-      .find({ $and: [remaining(rotation, name), beyond, FREE] })
-      .sort({ _id: 1 })
-      .limit(GROUP_SIZE)
-      .toArray();
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  return await deps.database.db
+    .collection<{ _id: string }>(name)
+    .find({ $and: [remaining(rotation, name), beyond, FREE] })
+    .sort({ _id: 1 })
+    .limit(GROUP_SIZE)
+    .toArray();
 }
 
 function moveGroup(
@@ -119,7 +114,7 @@ function progress(
   cursor: KeyRotationDoc['cursor'],
   set: Partial<KeyRotationDoc> = {},
 ): Promise<KeyRotationDoc> {
-  const dueAt = new Date(deps.clock.now() + deps.config.KEYTURN_LEASE_SECONDS + 1_000);
+  const dueAt = new Date(deps.clock.now() + deps.config.leaseMs + 1_000);
   return saveProgress(deps, rotation, { cursor, dueAt, ...set });
 }
 
@@ -138,7 +133,7 @@ async function endRound(deps: WorkerDeps, rotation: KeyRotationDoc): Promise<Ste
   const problem = obstacle ?? (left > 0 ? rotation.problem : null);
   const next = await progress(deps, rotation, cursor, { left, round, problem });
   // What never comes free, or never opens, is looked at ever more rarely.
-  const pauseMs = ROUND_PAUSE_MS * Math.min(round, MOST_PAUSES);
+  const pauseMs = ROUND_PAUSE_MS * Math.min(round, MAX_PAUSES);
   return { rotation: next, waitMs: obstacle ? LOOK_AGAIN_MS : left > 0 ? pauseMs : early };
 }
 

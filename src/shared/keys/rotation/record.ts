@@ -1,10 +1,10 @@
 /** How a rotation of keys gets on the record: its phases with entries, its progress without. */
 
 import { AppError } from '../../platform/errors.ts';
-import { type Operation, toStoreError } from '../../store/commit.ts';
-import type { Entry } from '../../store/documents.ts';
+import type { Entry } from '../../store/audit/inbox.ts';
+import type { Operation } from '../../store/commit.ts';
 import { makeEntry } from '../../store/entry.ts';
-import type { KeyRotationDoc } from '../../store/key-documents.ts';
+import type { KeyRotationDoc } from '../../store/keys/key-rotations.ts';
 import type { WorkerDeps } from '../../work/job.ts';
 
 export type PhaseChange = {
@@ -49,12 +49,8 @@ export async function saveProgress(
   set: Partial<KeyRotationDoc>,
 ): Promise<KeyRotationDoc> {
   const { _id, tenantId, fence } = rotation;
-  try {
-    const rotations = deps.database.collection('key_rotations');
-    const { matchedCount } = await rotations.updateOne({ _id, tenantId, fence }, { $set: set });
-    if (matchedCount === 0) throw new AppError('interrupted', { internal: 'the rotation was taken over' });
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  const rotations = deps.database.collection('key_rotations');
+  const { matchedCount } = await rotations.updateOne({ _id, tenantId, fence }, { $set: set });
+  if (matchedCount === 0) throw new AppError('interrupted', { internal: 'the rotation was taken over' });
   return { ...rotation, ...set };
 }

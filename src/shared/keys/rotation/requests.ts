@@ -3,14 +3,13 @@ import type { Filter } from 'mongodb';
 import { AppError } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Deps } from '../../runtime/deps.ts';
-import type { DataKeyPurpose } from '../../sealing/contract.ts';
-import { toStoreError } from '../../store/commit.ts';
+import type { DataKeyPurpose } from '../../sealing/key-providers/contract.ts';
+import { SYSTEM_TENANT_ID } from '../../store/access/tenants.ts';
+import type { Entry } from '../../store/audit/inbox.ts';
 import type { CollectionName } from '../../store/database.ts';
-import type { Entry } from '../../store/documents.ts';
 import { makeEntry } from '../../store/entry.ts';
-import type { KeyRotationDoc, RotationKind } from '../../store/key-documents.ts';
+import type { KeyRotationDoc, RotationKind } from '../../store/keys/key-rotations.ts';
 import { SEALED_COLLECTIONS, whereSealed } from '../../store/sealed-values.ts';
-import { SYSTEM_TENANT_ID } from '../signing-keys.ts';
 
 type RequestDeps = Pick<Deps, 'database' | 'commit' | 'clock' | 'random'>;
 
@@ -84,11 +83,7 @@ export async function findRotation(
   { database }: Pick<Deps, 'database'>,
   where: Filter<KeyRotationDoc> & { tenantId: string },
 ): Promise<KeyRotationDoc | null> {
-  try {
-    return await database.collection('key_rotations').findOne(where);
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  return await database.collection('key_rotations').findOne(where);
 }
 
 /** Collections that a rotation goes through, in order. */
@@ -113,15 +108,11 @@ export function remaining(rotation: KeyRotationDoc, name: CollectionName): objec
 /** Counts what is still under the old key. Majority reads of the primary: what is counted as moved stays so. */
 export async function countRemaining({ database }: Pick<Deps, 'database'>, rotation: KeyRotationDoc): Promise<number> {
   let left = 0;
-  try {
-    for (const name of collectionsOf(rotation.kind)) {
-      const query = remaining(rotation, name);
-      left += await database.db.collection(name).countDocuments(query, { readPreference: 'primary' });
-    }
-    return left;
-  } catch (error) {
-    throw toStoreError(error);
+  for (const name of collectionsOf(rotation.kind)) {
+    const query = remaining(rotation, name);
+    left += await database.db.collection(name).countDocuments(query, { readPreference: 'primary' });
   }
+  return left;
 }
 
 /** Tenants that have data keys to rotate: with the one that Keyturn's own signing keys are sealed for. */
@@ -129,15 +120,11 @@ export async function tenantsWithKeys(
   { database }: Pick<Deps, 'database'>,
   kind: keyof typeof PURPOSE_OF,
 ): Promise<string[]> {
-  try {
-    const found = await database.collection('data_keys').distinct('tenantId', {
-      purpose: PURPOSE_OF[kind],
-      state: 'active',
-    });
-    return found.sort();
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  const found = await database.collection('data_keys').distinct('tenantId', {
+    purpose: PURPOSE_OF[kind],
+    state: 'active',
+  });
+  return found.sort();
 }
 
 /** Whose document a rotation of a kind is: the root key belongs to no tenant. */

@@ -3,15 +3,14 @@
 import { inParallel } from '../../platform/concurrency/in-parallel.ts';
 import { AppError, toAppError } from '../../platform/errors.ts';
 import { type UsableDataKey, wrapContextOf } from '../../sealing/data-keys.ts';
-import { toStoreError } from '../../store/commit.ts';
-import type { CredentialDoc } from '../../store/documents.ts';
-import type { KeyRotationDoc } from '../../store/key-documents.ts';
+import type { KeyRotationDoc } from '../../store/keys/key-rotations.ts';
 import { FREE } from '../../store/lease.ts';
+import type { CredentialDoc } from '../../store/lifecycle/credentials.ts';
 import type { WorkerDeps } from '../../work/job.ts';
 import { fingerprintsOf, openMaterial } from '../material.ts';
 import type { GroupResult } from './reseal-values.ts';
 
-type KeyDeps = Pick<WorkerDeps, 'database' | 'keyProvider' | 'vault' | 'secrets' | 'log'>;
+type KeyDeps = Pick<WorkerDeps, 'database' | 'keyProvider' | 'sealer' | 'secrets' | 'log'>;
 
 const CALLS_AT_ONCE = 8;
 
@@ -74,12 +73,8 @@ export async function refingerprint(
     return { updateOne: { filter, update } };
   });
   if (writes.length === 0) return { moved: 0, problem };
-  try {
-    const written = await deps.database.collection('credentials').bulkWrite(writes, { ordered: false });
-    return { moved: written.modifiedCount, problem };
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  const written = await deps.database.collection('credentials').bulkWrite(writes, { ordered: false });
+  return { moved: written.modifiedCount, problem };
 }
 
 async function fingerprintsFor(deps: KeyDeps, { version }: KeyRotationDoc, doc: CredentialDoc): Promise<string[]> {
@@ -89,7 +84,7 @@ async function fingerprintsFor(deps: KeyDeps, { version }: KeyRotationDoc, doc: 
     throw new AppError('interrupted', { internal: 'an old fingerprint key' });
   }
   const tokens = [material.accessToken, material.refreshToken].filter((token) => token !== undefined);
-  const known = await Promise.all(tokens.map((token) => deps.vault.fingerprints(doc.tenantId, token.reveal())));
+  const known = await Promise.all(tokens.map((token) => deps.sealer.fingerprints(doc.tenantId, token.reveal())));
   const past = doc.fingerprints.filter((one) => !known.flat().includes(one));
   return [...present, ...past];
 }

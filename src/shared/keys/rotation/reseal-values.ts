@@ -1,16 +1,15 @@
 /** Seals values anew under the newest data key, or moves them to another store: a group of documents at a time. */
 import type { AnyBulkWriteOperation, Document } from 'mongodb';
 import { AppError, toAppError } from '../../platform/errors.ts';
-import type { StoredSecret } from '../../sealing/contract.ts';
-import { toStoreError } from '../../store/commit.ts';
+import type { StoredSecret } from '../../sealing/secret-stores/contract.ts';
+import type { Leased } from '../../store/base/document.ts';
 import type { Documents } from '../../store/database.ts';
-import type { Leased } from '../../store/documents.ts';
-import type { KeyRotationDoc } from '../../store/key-documents.ts';
+import type { KeyRotationDoc } from '../../store/keys/key-rotations.ts';
 import { FREE } from '../../store/lease.ts';
 import { type SealedCollection, type SealedPlace, sealedValuesOf } from '../../store/sealed-values.ts';
 import type { WorkerDeps } from '../../work/job.ts';
 
-type ResealDeps = Pick<WorkerDeps, 'database' | 'vault' | 'secrets' | 'log'>;
+type ResealDeps = Pick<WorkerDeps, 'database' | 'sealer' | 'secrets' | 'log'>;
 
 /** What became of a group. `problem`: a value that does not open; the others were moved. */
 export type GroupResult = { moved: number; problem: AppError | null };
@@ -59,7 +58,7 @@ async function prepare(deps: ResealDeps, rotation: KeyRotationDoc, found: Found[
         if (jwe === null)
           throw new AppError('secret_unreadable', { internal: `missing in store ${from.stored.store}` });
         if (rotation.kind === 'store') return [{ doc, from, jwe, keyVersion: from.stored.keyVersion }];
-        const sealed = await deps.vault.seal(await deps.vault.open(jwe, from.context), from.context);
+        const sealed = await deps.sealer.seal(await deps.sealer.open(jwe, from.context), from.context);
         if (sealed.keyVersion < (rotation.version ?? 0)) throw new AppError('interrupted', { internal: 'an old key' });
         return [{ doc, from, ...sealed }];
       } catch (thrown) {
@@ -103,12 +102,8 @@ async function write(deps: ResealDeps, name: SealedCollection, moves: Move[]): P
     const lapsed = 'lease' in doc && doc.lease !== null;
     return { updateOne: { filter, update: { $set, ...(lapsed && { $inc: { fence: 1 } }) } } };
   });
-  try {
-    const collection = deps.database.db.collection<{ _id: string } & Document>(name);
-    return (await collection.bulkWrite(writes, { ordered: false })).modifiedCount;
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  const collection = deps.database.db.collection<{ _id: string } & Document>(name);
+  return (await collection.bulkWrite(writes, { ordered: false })).modifiedCount;
 }
 
 function unclaimed(doc: Doc | (Doc & Leased)): object {

@@ -1,10 +1,12 @@
 /** The versions of a data key: staged, then used, then retired. Each is one change with its entry. */
 
 import { AppError } from '../../platform/errors.ts';
-import type { DataKeyDoc, DataKeyPurpose } from '../../sealing/contract.ts';
-import { DATA_KEY_BYTES, dataKeyId, readDataKeys } from '../../sealing/data-keys.ts';
+import type { DataKeyDoc } from '../../sealing/contract.ts';
+import { DATA_KEY_BYTES, dataKeyId } from '../../sealing/data-keys.ts';
+import type { DataKeyPurpose } from '../../sealing/key-providers/contract.ts';
 import type { Operation } from '../../store/commit.ts';
-import type { KeyRotationDoc } from '../../store/key-documents.ts';
+import { makeDataKeyStore } from '../../store/keys/data-keys.ts';
+import type { KeyRotationDoc } from '../../store/keys/key-rotations.ts';
 import type { WorkerDeps } from '../../work/job.ts';
 import { changePhase } from './record.ts';
 import { countRemaining, PURPOSE_OF } from './requests.ts';
@@ -13,14 +15,14 @@ const USABLE = ['active', 'decrypt_only'];
 
 /** Twice the time in which every process notices a new version. */
 export function noticeMs(deps: Pick<WorkerDeps, 'config'>): number {
-  return 2 * deps.config.KEYTURN_KEY_REFRESH_SECONDS;
+  return 2 * deps.config.keyRefreshMs;
 }
 
 /** The next version, which opens and does not seal yet. Without any version there is nothing to rotate. */
 export async function stageVersion(deps: WorkerDeps, rotation: KeyRotationDoc): Promise<KeyRotationDoc> {
   const { tenantId } = rotation;
   const purpose = purposeOf(rotation);
-  const docs = await readDataKeys({ dataKeys: deps.database.collection('data_keys') }, tenantId, purpose);
+  const docs = await makeDataKeyStore(deps.database).versions(tenantId, purpose);
   const now = deps.clock.now();
   if (!docs.some(({ state }) => state === 'active')) {
     const set = { phase: 'finished' as const, left: 0, finishedAt: new Date(now) };
@@ -108,7 +110,7 @@ async function isReferred(deps: WorkerDeps, { kind, tenantId }: KeyRotationDoc, 
 
 async function olderVersions(deps: WorkerDeps, rotation: KeyRotationDoc): Promise<DataKeyDoc[]> {
   const { tenantId, version } = rotation;
-  const keys = await readDataKeys({ dataKeys: deps.database.collection('data_keys') }, tenantId, purposeOf(rotation));
+  const keys = await makeDataKeyStore(deps.database).versions(tenantId, purposeOf(rotation));
   return keys.filter((doc) => doc.version < version! && USABLE.includes(doc.state));
 }
 

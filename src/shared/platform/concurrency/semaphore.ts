@@ -1,7 +1,7 @@
-/** Places at something that takes only so many at once. Whoever finds none waits in line. */
-export type Places = { take<T>(work: () => Promise<T>): Promise<T> };
+/** Semaphore at something that takes only so many at once. Whoever finds none waits in line. */
+export type Semaphore = { take<T>(work: () => Promise<T>): Promise<T> };
 
-export function makePlaces(count: number): Places {
+export function makeSemaphore(count: number): Semaphore {
   let free = count;
   const line: (() => void)[] = [];
   return {

@@ -1,91 +1,23 @@
 import { readFileSync } from 'node:fs';
-import { z } from 'zod';
-import type { ProviderSettings } from '../../providers/contract.ts';
+import type { z } from 'zod';
 import { AppError } from '../errors.ts';
 import { Secret } from '../secret.ts';
 import { assertNoSecretDebug } from './debug.ts';
-import { VARIABLES } from './variables.ts';
+import type { ProviderSettings } from './provider-settings.ts';
+import { list, VARIABLES, type Variables } from './variables.ts';
 
-type Name = keyof typeof VARIABLES;
+/** A value is absent only where its variable is optional. */
+type Value<R extends Variables[keyof Variables]> = R extends { required: true } | { default: string }
+  ? z.output<R['parse']>
+  : z.output<R['parse']> | undefined;
 
-const integer = (min: number, max: number) =>
-  z.string().regex(/^\d+$/, 'must be a whole number').transform(Number).pipe(z.number().min(min).max(max));
-const seconds = z
-  .string()
-  .regex(/^\d+(\.\d+)?$/, 'must be a number of seconds')
-  .transform((s) => Math.round(Number(s) * 1000));
-const list = z.string().transform((s) =>
-  s
-    .split(/[,\n]/)
-    .map((part) => part.trim())
-    .filter(Boolean),
-);
-const text = z.string();
-const optional = z.string().optional();
-const flag = z.enum(['true', 'false']).transform((s) => s === 'true');
-const secret = z
-  .string()
-  .transform((s) => new Secret(s))
-  .optional();
+/** The configuration as the code reads it: durations in milliseconds, secrets as `Secret`. */
+export type Config = { [K in keyof Variables]: Value<Variables[K]> } & { providers: ProviderSettings[] };
 
-const schema = z.object({
-  MONGODB_URI: text,
-  REDIS_URL: text,
-  KEYTURN_DATABASE: text.regex(/^[A-Za-z0-9_-]{1,60}$/, 'may hold letters, digits, - and _'),
-  KEYTURN_QUEUE_PREFIX: text.regex(/^[A-Za-z0-9_-]{1,60}$/, 'may hold letters, digits, - and _'),
-  KEYTURN_HOST: text,
-  KEYTURN_PORT: integer(0, 65535),
-  KEYTURN_PUBLIC_URL: z
-    .url()
-    .transform((u) => u.replace(/\/$/, ''))
-    .optional(),
-  KEYTURN_TRUST_PROXY: list,
-  KEYTURN_KEY_PROVIDER: text,
-  KEYTURN_ROOT_KEYS: secret,
-  KEYTURN_ROOT_KEYS_STAGED: secret,
-  KEYTURN_KEY_CACHE_SECONDS: seconds,
-  KEYTURN_KEY_GRACE_SECONDS: seconds,
-  KEYTURN_KEY_REFRESH_SECONDS: seconds,
-  KEYTURN_RESEAL_PER_SECOND: integer(1, 1_000_000),
-  KEYTURN_VAULT_ADDR: z.url().optional(),
-  KEYTURN_VAULT_TOKEN: secret,
-  KEYTURN_VAULT_TOKEN_PATH: optional,
-  KEYTURN_VAULT_ROLE_ID: optional,
-  KEYTURN_VAULT_SECRET_ID: secret,
-  KEYTURN_VAULT_NAMESPACE: optional,
-  KEYTURN_VAULT_TRANSIT_KEY: text,
-  KEYTURN_VAULT_TRANSIT_MOUNT: text,
-  KEYTURN_VAULT_KV_MOUNT: text,
-  KEYTURN_AWS_KMS_KEY_ID: optional,
-  KEYTURN_AWS_KMS_ENDPOINT: z.url().optional(),
-  KEYTURN_SECRET_STORE: text,
-  KEYTURN_SECRET_DIR: text,
-  KEYTURN_JOURNAL_DIR: text,
-  KEYTURN_QUEUES: list,
-  KEYTURN_QUEUE_PARTITIONS: integer(1, 256),
-  KEYTURN_REFRESH_CONCURRENCY: integer(1, 200),
-  KEYTURN_REFRESH_MARGIN_SECONDS: seconds,
-  KEYTURN_LEASE_SECONDS: seconds,
-  KEYTURN_SWEEP_SECONDS: seconds,
-  KEYTURN_CALL_TIMEOUT_SECONDS: seconds,
-  KEYTURN_DRAIN_SECONDS: seconds,
-  KEYTURN_RATE_LIMIT_PER_MINUTE: integer(1, 10_000_000),
-  KEYTURN_JWT_ISSUER: z.url().optional(),
-  KEYTURN_JWT_AUDIENCE: optional,
-  KEYTURN_BACKLOG_LIMIT: integer(1, 100_000_000),
-  KEYTURN_MAX_REVOCATIONS_PER_ALERT: integer(0, 100_000),
-  KEYTURN_CHECKPOINT_DIR: optional,
-  KEYTURN_CHECKPOINT_SECONDS: seconds,
-  KEYTURN_OCSF_DIR: text,
-  KEYTURN_GITHUB_PARTNER_KEYS_URL: z.url(),
-  KEYTURN_ALLOW_PRIVATE_WEBHOOKS: flag,
-  KEYTURN_BOOTSTRAP_KEY: secret,
-  KEYTURN_PROVIDERS: list,
-  KEYTURN_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']),
-});
+type Key = keyof Variables;
+type Row = { name: string; parse: z.ZodType; required?: true; default?: string; about: string };
 
-/** Values keep the names of their variables; `…_SECONDS` are milliseconds once read. */
-export type Config = z.infer<typeof schema> & { providers: ProviderSettings[] };
+const ROWS = Object.entries(VARIABLES) as [Key, Row][];
 
 type Environment = Record<string, string | undefined>;
 type ReadFile = (path: string) => string;
@@ -97,24 +29,28 @@ type ReadFile = (path: string) => string;
 export function parseConfig(env: Environment, readFile: ReadFile = (path) => readFileSync(path, 'utf8')): Config {
   const problems = debugProblems(env.DEBUG);
   const given = resolveFiles(env, readFile, problems);
-  for (const [name, row] of Object.entries(VARIABLES) as [Name, { required?: true; default?: string }][]) {
-    if (given[name] === undefined && row.default !== undefined) given[name] = row.default;
-    if (given[name] === undefined && row.required) problems.push(`${name} is not set: ${VARIABLES[name].about}.`);
-  }
   const providers = parseProviders(given, problems);
+  const names = new Set(ROWS.map(([, row]) => row.name));
   for (const name of Object.keys(given)) {
-    if (name in VARIABLES || !name.startsWith('KEYTURN_')) continue;
-    problems.push(`${name} is not known; see the configuration table in the README.`);
+    if (!names.has(name)) problems.push(`${name} is not known; see the configuration table in the README.`);
   }
-  const parsed = schema.safeParse(given);
-  for (const issue of parsed.error?.issues ?? []) {
-    const name = String(issue.path[0]);
-    if (given[name] !== undefined) problems.push(`${name} ${issue.message}.`);
-  }
-  if (problems.length > 0 || !parsed.success) {
+  const values = ROWS.map(([key, row]) => [key, parseValue(row, given[row.name], problems)]);
+  if (problems.length > 0) {
     throw new AppError('config_invalid', { detail: `The configuration has problems:\n- ${problems.join('\n- ')}` });
   }
-  return { ...parsed.data, providers };
+  return { ...(Object.fromEntries(values) as Omit<Config, 'providers'>), providers };
+}
+
+/** Undefined where the variable is left out or wrong; what is wrong is added to `problems`. */
+function parseValue(row: Row, given: string | undefined, problems: string[]): unknown {
+  const value = given ?? row.default;
+  if (value === undefined) {
+    if (row.required) problems.push(`${row.name} is not set: ${row.about}.`);
+    return undefined;
+  }
+  const parsed = row.parse.safeParse(value);
+  for (const { message } of parsed.error?.issues ?? []) problems.push(`${row.name} ${message}.`);
+  return parsed.data;
 }
 
 /** What libraries print for debugging is part of the configuration too. */

@@ -1,7 +1,8 @@
 import { z } from 'zod';
+import type { ProviderSettings } from '../../platform/config/provider-settings.ts';
 import { AppError } from '../../platform/errors.ts';
 import { untilAborted } from '../bounded.ts';
-import type { ProviderDeps, ProviderPlugin, ProviderSettings } from '../contract.ts';
+import type { ProviderDeps, ProviderPlugin } from '../contract.ts';
 import { discoverIssuer, type IssuerMetadata } from '../discovery.ts';
 import { makeOAuthCalls, type ProviderCalls } from '../oauth-provider.ts';
 import type { OAuthQuirks } from '../quirks.ts';

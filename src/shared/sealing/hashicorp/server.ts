@@ -25,8 +25,8 @@ export function makeVaultServer(
   clock: Pick<Clock, 'now'>,
   unavailable: 'key_unavailable' | 'store_unavailable',
 ): VaultServer {
-  if (!config.KEYTURN_VAULT_ADDR) throw invalid('KEYTURN_VAULT_ADDR is not set.');
-  const send = makeVaultSend(config.KEYTURN_VAULT_ADDR, config.KEYTURN_VAULT_NAMESPACE);
+  if (!config.vaultAddress) throw invalid('KEYTURN_VAULT_ADDR is not set.');
+  const send = makeVaultSend(config.vaultAddress, config.vaultNamespace);
   const login = makeVaultLogin(credentialsOf(config, unavailable), send, clock);
   return { call: (method, path, body) => call({ send, login, unavailable }, method, path, body) };
 }
@@ -72,8 +72,8 @@ function settle(reply: VaultReply, context: Context, path: string): VaultReply {
 }
 
 function credentialsOf(config: Config, unavailable: ErrorCode): VaultCredentials {
-  const { KEYTURN_VAULT_TOKEN: token, KEYTURN_VAULT_ROLE_ID: roleId, KEYTURN_VAULT_SECRET_ID: secretId } = config;
-  const { KEYTURN_VAULT_TOKEN_PATH: path } = config;
+  const { vaultToken: token, vaultRoleId: roleId, vaultSecretId: secretId } = config;
+  const { vaultTokenPath: path } = config;
   const given = Object.entries({ TOKEN: token, TOKEN_PATH: path, ROLE_ID: roleId }).filter(([, value]) => value);
   if (given.length > 1) {
     throw invalid(`${given.map(([name]) => `KEYTURN_VAULT_${name}`).join(' and ')} are both set; set one.`);

@@ -1,6 +1,6 @@
 import type { Config } from '../../platform/config/parse.ts';
 import { loadPlugin, pluginNames } from '../../platform/plugins.ts';
-import type { CryptoDeps, SecretStore, SecretStorePlugin } from '../contract.ts';
+import type { PluginDeps, SecretStore, SecretStorePlugin } from './contract.ts';
 
 const FOLDER = new URL('./plugins/', import.meta.url);
 
@@ -16,7 +16,7 @@ export type SecretStores = SecretStore & {
 };
 
 /** Opens the configured store at once, and others when a value names them. Throws `config_invalid`. */
-export async function openSecretStores(config: Config, deps: CryptoDeps): Promise<SecretStores> {
+export async function openSecretStores(config: Config, deps: PluginDeps): Promise<SecretStores> {
   const main = await loadSecretStore(config, deps);
   const opened = new Map<string, Promise<SecretStore>>([[main.name, Promise.resolve(main)]]);
   const named = (name: string) => {
@@ -56,8 +56,8 @@ export async function openSecretStores(config: Config, deps: CryptoDeps): Promis
 /** The secret store of that name; by default the one that `KEYTURN_SECRET_STORE` names. Throws `config_invalid`. */
 export async function loadSecretStore(
   config: Config,
-  deps: CryptoDeps,
-  name: string = config.KEYTURN_SECRET_STORE,
+  deps: PluginDeps,
+  name: string = config.secretStore,
 ): Promise<SecretStore> {
   const plugin = await loadPlugin<SecretStorePlugin>(FOLDER, import.meta.url, 'secret store', name);
   return plugin.create(config, deps);

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { SealContext } from '../contract.ts';
+import type { SealContext } from './contract.ts';
 
 /** A value's own name among those of its generation: 32 hex digits of SHA-256. */
 export function refOf(jwe: string): string {

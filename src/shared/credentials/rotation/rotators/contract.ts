@@ -4,7 +4,7 @@ import { AppError } from '../../../platform/errors.ts';
 import { loadPlugin, pluginNames } from '../../../platform/plugins.ts';
 import type { Random } from '../../../platform/random.ts';
 import type { SecretMaterial } from '../../../providers/contract.ts';
-import type { CredentialDoc } from '../../../store/documents.ts';
+import type { CredentialDoc } from '../../../store/lifecycle/credentials.ts';
 
 /** A secret, and the metadata of the credential that go with it, e.g. a client id. */
 export type HeldSecret = { material: SecretMaterial; metadata: Record<string, string> };

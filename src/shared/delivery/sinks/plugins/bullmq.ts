@@ -6,12 +6,12 @@ import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import { z } from 'zod';
 import { PRODUCER } from '../../../queue/hints.ts';
-import { defineSink, type Message, type Target, type Verdict } from '../contract.ts';
+import { type DeliveryOutcome, defineSink, type Message, type Target } from '../contract.ts';
 
 type Settings = { queue: string };
 
 /** Queues that a process keeps open at most. */
-const MOST_QUEUES = 1_000;
+const MAX_QUEUES = 1_000;
 
 /** What the consumer's BullMQ `Worker` is given as `prefix`. */
 export function outboxPrefix(queuePrefix: string, tenantId: string): string {
@@ -29,7 +29,7 @@ export const plugin = defineSink<Settings>({
     z.strictObject({ queue: z.string().regex(/^[A-Za-z0-9_-]{1,60}$/, 'may hold letters, digits, - and _') }),
 
   create({ config, log }, ended) {
-    const connection = new Redis(config.REDIS_URL, { ...PRODUCER, lazyConnect: true });
+    const connection = new Redis(config.redisUrl, { ...PRODUCER, lazyConnect: true });
     connection.on('error', (err) => log.debug({ err }, 'Redis connection of the bullmq sink'));
     ended.addEventListener('abort', () => connection.disconnect(), { once: true });
     const queues = new Map<string, Queue>();
@@ -39,17 +39,17 @@ export const plugin = defineSink<Settings>({
       const key = `${tenantId}/${settings.queue}`;
       const known = queues.get(key);
       if (known) return known;
-      const prefix = outboxPrefix(config.KEYTURN_QUEUE_PREFIX, tenantId);
+      const prefix = outboxPrefix(config.queuePrefix, tenantId);
       const queue = new Queue(settings.queue, { connection, prefix, skipWaitingForReady: true });
       queue.on('error', (err) => log.debug({ err }, 'queue of the bullmq sink'));
       // They share one connection: forgetting one closes nothing.
-      if (queues.size >= MOST_QUEUES) queues.delete(queues.keys().next().value!);
+      if (queues.size >= MAX_QUEUES) queues.delete(queues.keys().next().value!);
       queues.set(key, queue);
       return queue;
     };
 
     return {
-      async deliver(messages, target, signal): Promise<Verdict> {
+      async deliver(messages, target, signal): Promise<DeliveryOutcome> {
         if (signal.aborted) return { kind: 'interrupted' };
         try {
           // Once: after that the connection comes back by itself.

@@ -6,12 +6,12 @@ import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { StringDecoder } from 'node:string_decoder';
 import { z } from 'zod';
-import { defineSink, type Message, type Verdict } from '../contract.ts';
+import { type DeliveryOutcome, defineSink, type Message } from '../contract.ts';
 import { toOcsf } from '../ocsf.ts';
 
 const PRODUCT = { version: '1' };
 /** Files that are kept in mind at most: the present day's of so many tenants. */
-const MOST_FILES = 200;
+const MAX_FILES = 200;
 
 /** What is known of a file: how far it was read, and the ids in it. */
 type Known = { size: number; ids: Set<string>; torn: boolean };
@@ -30,13 +30,13 @@ export const plugin = defineSink({
     // Two subscriptions of a tenant share a file: one at a time.
     let last: Promise<unknown> = Promise.resolve();
     return {
-      deliver(messages, { tenantId }, signal): Promise<Verdict> {
-        const turn = last.then(async (): Promise<Verdict> => {
+      deliver(messages, { tenantId }, signal): Promise<DeliveryOutcome> {
+        const turn = last.then(async (): Promise<DeliveryOutcome> => {
           if (signal.aborted) return { kind: 'interrupted' };
           try {
-            await mkdir(config.KEYTURN_OCSF_DIR, { recursive: true, mode: 0o700 });
+            await mkdir(config.ocsfDir, { recursive: true, mode: 0o700 });
             for (const [day, group] of Map.groupBy(messages, ({ timestamp }) => timestamp.slice(0, 10))) {
-              const path = join(config.KEYTURN_OCSF_DIR, `${encodeURIComponent(tenantId)}-${day}.jsonl`);
+              const path = join(config.ocsfDir, `${encodeURIComponent(tenantId)}-${day}.jsonl`);
               await appendNew(files, path, group);
             }
             return { kind: 'delivered' };
@@ -58,7 +58,7 @@ async function appendNew(files: Map<string, Known>, path: string, messages: Mess
   try {
     const known = await readOn(file, files.get(path));
     files.delete(path);
-    if (files.size >= MOST_FILES) files.delete(files.keys().next().value!);
+    if (files.size >= MAX_FILES) files.delete(files.keys().next().value!);
     files.set(path, known);
     const fresh = messages.filter(({ id }) => !known.ids.has(id));
     if (fresh.length === 0) return;

@@ -3,7 +3,7 @@ import { SignJWT } from 'jose';
 import { z } from 'zod';
 import type { SigningKey } from '../../../keys/signing-keys.ts';
 import { signingKey } from '../../../keys/signing-keys.ts';
-import { defineSink, type Message, type SinkDeps, type Verdict } from '../contract.ts';
+import { type DeliveryOutcome, defineSink, type Message, type SinkDeps } from '../contract.ts';
 import { makeOutbound, type OutboundReply, outboundUrl } from '../outbound.ts';
 import { issuerOf, SSF_TYPES, securityEventOf } from '../ssf-events.ts';
 
@@ -27,20 +27,20 @@ export const plugin = defineSink<Settings>({
 
   settings: (config) =>
     z.strictObject({
-      url: outboundUrl(config.KEYTURN_ALLOW_PRIVATE_WEBHOOKS),
+      url: outboundUrl(config.allowPrivateWebhooks),
       audience: z.string().min(1).max(500),
     }),
 
   create(deps) {
     const { config, clock } = deps;
     const post = makeOutbound({
-      allowPrivate: config.KEYTURN_ALLOW_PRIVATE_WEBHOOKS,
-      timeoutMs: config.KEYTURN_CALL_TIMEOUT_SECONDS,
+      allowPrivate: config.allowPrivateWebhooks,
+      timeoutMs: config.callTimeoutMs,
       clock,
     });
     const currentKey = keyCache(deps);
     return {
-      async deliver([message], { settings, secrets }, signal): Promise<Verdict> {
+      async deliver([message], { settings, secrets }, signal): Promise<DeliveryOutcome> {
         const body = await sign(message!, { key: await currentKey(), settings, config, now: clock.now() });
         if (body === null) return { kind: 'refuse', reason: 'no_security_event' };
         const [token] = secrets;
@@ -69,7 +69,7 @@ function sign(message: Message, { key, settings, config, now }: Signing): Promis
     .sign(key.key);
 }
 
-function verdictOf(reply: OutboundReply): Verdict {
+function verdictOf(reply: OutboundReply): DeliveryOutcome {
   if ('failed' in reply) {
     return reply.failed === 'interrupted' ? { kind: 'interrupted' } : { kind: 'retry', reason: reply.failed };
   }

@@ -1,7 +1,7 @@
 /** HTTP POST with the signature, headers and manners of Standard Webhooks (https://www.standardwebhooks.com). */
 import { z } from 'zod';
 import { signWebhook } from '../../../platform/standard-webhooks.ts';
-import { defineSink, type Verdict } from '../contract.ts';
+import { type DeliveryOutcome, defineSink } from '../contract.ts';
 import { makeOutbound, outboundUrl } from '../outbound.ts';
 
 const GONE = 410;
@@ -15,17 +15,17 @@ export const plugin = defineSink({
 
   settings: (config) =>
     z.strictObject({
-      url: outboundUrl(config.KEYTURN_ALLOW_PRIVATE_WEBHOOKS),
+      url: outboundUrl(config.allowPrivateWebhooks),
     }),
 
   create({ config, clock }) {
     const post = makeOutbound({
-      allowPrivate: config.KEYTURN_ALLOW_PRIVATE_WEBHOOKS,
-      timeoutMs: config.KEYTURN_CALL_TIMEOUT_SECONDS,
+      allowPrivate: config.allowPrivateWebhooks,
+      timeoutMs: config.callTimeoutMs,
       clock,
     });
     return {
-      async deliver([message], { settings, secrets }, signal): Promise<Verdict> {
+      async deliver([message], { settings, secrets }, signal): Promise<DeliveryOutcome> {
         const { id, type, timestamp: at, data } = message!;
         const body = JSON.stringify({ type, timestamp: at, data });
         // The time of the attempt, not of the entry: a repetition days later must still be in the consumer's tolerance.

@@ -1,4 +1,4 @@
-import type { Rule, Signal } from '../contract.ts';
+import type { Observation, Rule } from '../contract.ts';
 
 const RELEASED = 'credential.accessed';
 const BURST_MS = 60_000;
@@ -26,15 +26,15 @@ export const plugin: Rule = {
   },
 };
 
-function distinct(signals: readonly Signal[]): number {
+function distinct(signals: readonly Observation[]): number {
   return new Set(signals.filter(isRelease).map(({ credentialId }) => credentialId)).size;
 }
 
-function isRelease({ type, outcome }: Signal): boolean {
+function isRelease({ type, outcome }: Observation): boolean {
   return type === RELEASED && outcome === 'success';
 }
 
-function busiestMinute(signals: readonly Signal[]): number {
+function busiestMinute(signals: readonly Observation[]): number {
   const minutes = Map.groupBy(signals, ({ at }) => Math.floor(at / BURST_MS));
   return Math.max(0, ...[...minutes.values()].map(distinct));
 }

@@ -1,4 +1,4 @@
-import { networkOf, type Rule, type Signal } from '../contract.ts';
+import { networkOf, type Observation, type Rule } from '../contract.ts';
 
 const DAY_MS = 24 * 60 * 60_000;
 /** With less history than this nothing is usual yet. */
@@ -29,6 +29,6 @@ export const plugin: Rule = {
   },
 };
 
-function isKnown({ userAgent }: Signal, network: string, usual: readonly Signal[]): boolean {
+function isKnown({ userAgent }: Observation, network: string, usual: readonly Observation[]): boolean {
   return usual.some((one) => one.userAgent === userAgent || networkOf(one.ip) === network);
 }

@@ -1,4 +1,4 @@
-import { networkOf, type Rule, type Signal } from '../contract.ts';
+import { networkOf, type Observation, type Rule } from '../contract.ts';
 
 const DAY_MS = 24 * 60 * 60_000;
 const GOOD = new Set(['credential.activated', 'credential.refreshed']);
@@ -38,7 +38,7 @@ export const plugin: Rule = {
 };
 
 /** A failure without a clear answer: the provider may have taken the token all the same. */
-function isUnclearAttempt({ type, reason }: Signal): boolean {
+function isUnclearAttempt({ type, reason }: Observation): boolean {
   const isAnswer = reason === 'provider_throttled' || reason === 'provider_misconfigured';
   return type === 'credential.refresh_failed' && !isAnswer;
 }
@@ -63,7 +63,7 @@ function theft(strangeNetworks: number) {
 }
 
 /** Networks that reported a use with an agent, neither of which any release went to. */
-function strangers(signals: readonly Signal[]): number {
+function strangers(signals: readonly Observation[]): number {
   const released = signals.filter(({ type }) => type === 'credential.accessed');
   if (released.length === 0) return 0;
   const networks = new Set(released.map(({ ip }) => networkOf(ip)));

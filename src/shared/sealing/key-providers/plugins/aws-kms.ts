@@ -7,7 +7,7 @@ import {
   KMSServiceException,
 } from '@aws-sdk/client-kms';
 import { AppError } from '../../../platform/errors.ts';
-import type { KeyProvider, KeyProviderPlugin, WrapContext } from '../../contract.ts';
+import type { KeyProvider, KeyProviderPlugin, WrapContext } from '../contract.ts';
 
 const TIMEOUT_MS = 5_000;
 const ATTEMPTS = 2;
@@ -36,7 +36,7 @@ const ADVICE: Record<string, string> = {
 export const plugin: KeyProviderPlugin = {
   name: 'aws-kms',
   create(config) {
-    const { KEYTURN_AWS_KMS_KEY_ID: keyId, KEYTURN_AWS_KMS_ENDPOINT: endpoint } = config;
+    const { awsKmsKeyId: keyId, awsKmsEndpoint: endpoint } = config;
     if (!keyId) throw new AppError('config_invalid', { detail: 'KEYTURN_AWS_KMS_KEY_ID is not set.' });
     const client = new KMSClient({
       ...(endpoint && { endpoint }),

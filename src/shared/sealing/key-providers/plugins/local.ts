@@ -3,7 +3,7 @@ import { CompactEncrypt, compactDecrypt } from 'jose';
 import { z } from 'zod';
 import { AppError } from '../../../platform/errors.ts';
 import type { Secret } from '../../../platform/secret.ts';
-import type { KeyProvider, KeyProviderPlugin, WrapContext } from '../../contract.ts';
+import type { KeyProvider, KeyProviderPlugin, WrapContext } from '../contract.ts';
 
 const KEY_BYTES = 32;
 
@@ -25,8 +25,8 @@ export const plugin: KeyProviderPlugin = {
   name: 'local',
   create: (config) =>
     makeLocalKeyProvider(
-      parseRootKeys('KEYTURN_ROOT_KEYS', config.KEYTURN_ROOT_KEYS),
-      parseRootKeys('KEYTURN_ROOT_KEYS_STAGED', config.KEYTURN_ROOT_KEYS_STAGED),
+      parseRootKeys('KEYTURN_ROOT_KEYS', config.rootKeys),
+      parseRootKeys('KEYTURN_ROOT_KEYS_STAGED', config.stagedRootKeys),
     ),
 };
 

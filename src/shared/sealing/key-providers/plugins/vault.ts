@@ -1,7 +1,7 @@
 import { AppError } from '../../../platform/errors.ts';
-import type { KeyProvider, KeyProviderPlugin, WrapContext } from '../../contract.ts';
 import type { VaultReply } from '../../hashicorp/http.ts';
 import { makeVaultServer, type VaultServer } from '../../hashicorp/server.ts';
+import type { KeyProvider, KeyProviderPlugin, WrapContext } from '../contract.ts';
 
 /** What there is to know of a transit key before it is used. */
 type TransitKey = { derived: boolean; latestVersion: number };
@@ -17,7 +17,7 @@ export const plugin: KeyProviderPlugin = {
   name: 'vault',
   create(config, { clock }) {
     const server = makeVaultServer(config, clock, 'key_unavailable');
-    return makeTransit(server, config.KEYTURN_VAULT_TRANSIT_MOUNT, config.KEYTURN_VAULT_TRANSIT_KEY);
+    return makeTransit(server, config.vaultTransitMount, config.vaultTransitKey);
   },
 };
 

@@ -2,7 +2,7 @@ import { access, constants, link, mkdir, open, readdir, readFile, stat, unlink }
 import { dirname, join, resolve } from 'node:path';
 import { inParallel } from '../../../platform/concurrency/in-parallel.ts';
 import { AppError } from '../../../platform/errors.ts';
-import type { CryptoDeps, SealContext, SecretStore, SecretStorePlugin } from '../../contract.ts';
+import type { PluginDeps, SealContext, SecretStore, SecretStorePlugin } from '../contract.ts';
 import { addressOf, objectOf, refOf } from '../value-address.ts';
 
 const NAME = 'file';
@@ -18,10 +18,10 @@ const WRITING_MS = 3_600_000;
  */
 export const plugin: SecretStorePlugin = {
   name: NAME,
-  create: (config, deps) => makeFileStore(resolve(config.KEYTURN_SECRET_DIR), deps),
+  create: (config, deps) => makeFileStore(resolve(config.secretDir), deps),
 };
 
-function makeFileStore(root: string, { random, clock }: CryptoDeps): SecretStore {
+function makeFileStore(root: string, { random, clock }: PluginDeps): SecretStore {
   const ready = new Set<string>();
   const prepare = async (directory: string) => {
     if (ready.has(directory)) return;

@@ -1,4 +1,4 @@
-import type { SecretStorePlugin } from '../../contract.ts';
+import type { SecretStorePlugin } from '../contract.ts';
 
 const NAME = 'mongodb';
 

@@ -1,8 +1,8 @@
 import { inParallel } from '../../../platform/concurrency/in-parallel.ts';
 import { AppError } from '../../../platform/errors.ts';
-import type { SealContext, SealedValue, SecretStore, SecretStorePlugin } from '../../contract.ts';
 import type { VaultReply } from '../../hashicorp/http.ts';
 import { makeVaultServer, type VaultServer } from '../../hashicorp/server.ts';
+import type { SealContext, SealedValue, SecretStore, SecretStorePlugin } from '../contract.ts';
 import { addressOf, objectOf, refOf } from '../value-address.ts';
 
 const NAME = 'vault';
@@ -14,8 +14,7 @@ const CALLS_AT_ONCE = 16;
  */
 export const plugin: SecretStorePlugin = {
   name: NAME,
-  create: (config, { clock }) =>
-    makeKvStore(makeVaultServer(config, clock, 'store_unavailable'), config.KEYTURN_VAULT_KV_MOUNT),
+  create: (config, { clock }) => makeKvStore(makeVaultServer(config, clock, 'store_unavailable'), config.vaultKvMount),
 };
 
 function makeKvStore(server: VaultServer, mount: string): SecretStore {

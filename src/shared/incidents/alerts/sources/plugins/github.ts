@@ -22,7 +22,7 @@ export const plugin: AlertSourcePlugin = {
   about: 'GitHub secret scanning: the `secret_scanning_alert` webhook, and the partner programme at the shared address',
   newSecret: (random) => new Secret(random.bytes(32).toString('base64url')),
   create: ({ config, clock }) => {
-    const keys = makeGithubKeys(config.KEYTURN_GITHUB_PARTNER_KEYS_URL, clock);
+    const keys = makeGithubKeys(config.githubPartnerKeysUrl, clock);
     return {
       verify: async (delivery, secrets) => webhook(delivery, secrets),
       async verifyShared(delivery) {
@@ -105,7 +105,7 @@ function textOf(raw: Buffer, contentType = ''): string {
     : text;
 }
 
-const MOST_TOKENS = 100;
+const MAX_TOKENS = 100;
 
 const partnerBody = z.array(
   z.object({
@@ -120,7 +120,7 @@ const partnerBody = z.array(
 function partner({ raw }: AlertDelivery): VerifiedDelivery {
   const parsed = partnerBody.safeParse(parseJson(raw.toString()));
   if (!parsed.success) throw refuse('malformed');
-  if (parsed.data.length > MOST_TOKENS) throw refuse('too_large');
+  if (parsed.data.length > MAX_TOKENS) throw refuse('too_large');
   const tokens = parsed.data;
   return {
     id: digest(raw),

@@ -4,17 +4,17 @@
  */
 import { Readable } from 'node:stream';
 import type { FastifyRequest, preParsingHookHandler, RequestPayload } from 'fastify';
-import { makeRefusalRecord } from '../shared/audit/refusals.ts';
-import { openSigningSecret } from '../shared/keys/signing-secret.ts';
-import { AppError } from '../shared/platform/errors.ts';
-import type { Secret } from '../shared/platform/secret.ts';
-import { checkWebhook, TOLERANCE_MS } from '../shared/platform/standard-webhooks.ts';
-import type { Deps } from '../shared/runtime/deps.ts';
-import { isDuplicateKey, toStoreError } from '../shared/store/commit.ts';
-import type { PrincipalDoc } from '../shared/store/documents.ts';
+import { makeRefusalRecord } from '../../shared/audit/refusals.ts';
+import { openSigningSecret } from '../../shared/keys/signing-secret.ts';
+import { isDuplicateKey } from '../../shared/platform/driver-errors.ts';
+import { AppError, toAppError } from '../../shared/platform/errors.ts';
+import type { Secret } from '../../shared/platform/secret.ts';
+import { checkWebhook, TOLERANCE_MS } from '../../shared/platform/standard-webhooks.ts';
+import type { Deps } from '../../shared/runtime/deps.ts';
+import type { PrincipalDoc } from '../../shared/store/access/principals.ts';
 import { actorOf } from './context.ts';
 
-type SignatureDeps = Pick<Deps, 'clock' | 'random' | 'vault' | 'database' | 'commit' | 'log'>;
+type SignatureDeps = Pick<Deps, 'clock' | 'random' | 'sealer' | 'database' | 'commit' | 'log'>;
 
 const REASONS = {
   headers_missing: 'This key must sign: send webhook-id, webhook-timestamp and webhook-signature.',
@@ -72,7 +72,7 @@ async function isFirst({ database, clock }: SignatureDeps, principal: PrincipalD
     return true;
   } catch (error) {
     if (isDuplicateKey(error)) return false;
-    throw toStoreError(error);
+    throw toAppError(error);
   }
 }
 

@@ -1,4 +1,4 @@
-import { AppError } from '../shared/platform/errors.ts';
+import { AppError } from '../../shared/platform/errors.ts';
 import type { App } from './context.ts';
 
 /** Tells a path that does not exist (404) from one that does not take the method (405). Call it before any route. */

@@ -1,6 +1,6 @@
 /** The HTTP protocol binding of CloudEvents 1.0.2: structured, batched and binary content mode. */
 import type { FastifyRequest } from 'fastify';
-import { AppError } from '../shared/platform/errors.ts';
+import { AppError } from '../../shared/platform/errors.ts';
 import type { App } from './context.ts';
 
 export const STRUCTURED_TYPE = 'application/cloudevents+json';

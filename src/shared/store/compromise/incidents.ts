@@ -1,24 +1,13 @@
-/** What lies in MongoDB about compromise: who may send alerts, and the cases that came of them. */
-import type { StoredSecret } from '../sealing/contract.ts';
-
-/** A party that may send alerts to a tenant, with the secret that its deliveries are signed with. */
-export type AlertSourceDoc = {
-  _id: string;
-  tenantId: string;
-  /** Name of the plug-in in `api/alert-sources/`. */
-  source: string;
-  name: string;
-  /** Sealed, bound to this document, generation 1. */
-  secret: StoredSecret;
-  createdAt: Date;
-  revokedAt: Date | null;
-};
+/** `incidents`: the cases. */
+import { type Indexes, whenPresent } from '../base/collection.ts';
 
 export const SEVERITIES = ['low', 'medium', 'high', 'critical'] as const;
+
 export type Severity = (typeof SEVERITIES)[number];
 
 /** `confirmed`: contained before anyone is asked. `suspected`: a person decides. */
 export const CONFIDENCES = ['suspected', 'confirmed'] as const;
+
 export type Confidence = (typeof CONFIDENCES)[number];
 
 /** A rule's verdict on a signal. */
@@ -34,6 +23,7 @@ export type FindingDoc = {
 
 /** `open`: the playbook runs. `waiting`: a person must act. `contained`: done, to be looked at. */
 export const INCIDENT_STATUSES = ['open', 'waiting', 'contained', 'resolved'] as const;
+
 export type IncidentStatus = (typeof INCIDENT_STATUSES)[number];
 
 /** The steps of the playbook, in order. */
@@ -43,6 +33,7 @@ export const STEPS = [
   'revocation_confirmed',
   'replacement_requested',
 ] as const;
+
 export type StepName = (typeof STEPS)[number];
 
 export type StepDoc = { name: StepName; at: Date; outcome: string };
@@ -56,6 +47,7 @@ export const WAITS = [
   'still_active',
   'replaced_meanwhile',
 ] as const;
+
 export type WaitReason = (typeof WAITS)[number];
 
 export type IncidentDoc = {
@@ -94,10 +86,16 @@ export type IncidentDoc = {
 };
 
 export const RESOLUTIONS = ['handled', 'false_alarm'] as const;
+
 export type Resolution = (typeof RESOLUTIONS)[number];
 
-/** Which incidents one alert may revoke for by itself. `_id`: `<tenantId>/<alert id>`. */
-export type RevocationBudgetDoc = { _id: string; tenantId: string; incidentIds: string[]; expiresAt: Date };
-
-/** How far the rules have read a tenant's log. `_id` is the tenant's. */
-export type DetectCursorDoc = { _id: string; tenantId: string; seq: number };
+export const INDEXES: Indexes = [
+  { key: { tenantId: 1, _id: 1 } },
+  // One open case for one thing.
+  { key: { tenantId: 1, key: 1 }, unique: true, ...whenPresent('key') },
+  { key: { tenantId: 1, credentialId: 1, _id: 1 } },
+  // The sweep.
+  { key: { dueAt: 1 }, ...whenPresent('dueAt') },
+  // The case that a token was revoked in.
+  { key: { fingerprints: 1 }, ...whenPresent('fingerprints') },
+];

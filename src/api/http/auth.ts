@@ -1,11 +1,10 @@
 import type { FastifyRequest } from 'fastify';
-import { API_KEY, hashKey, isOver } from '../shared/access/api-keys.ts';
-import { makeJwtAuth } from '../shared/access/jwt.ts';
-import { makeBatcher } from '../shared/platform/concurrency/batcher.ts';
-import { AppError } from '../shared/platform/errors.ts';
-import type { Deps } from '../shared/runtime/deps.ts';
-import { toStoreError } from '../shared/store/commit.ts';
-import type { PrincipalDoc } from '../shared/store/documents.ts';
+import { API_KEY, hashKey, isOver } from '../../shared/access/api-keys.ts';
+import { makeJwtAuth } from '../../shared/access/jwt.ts';
+import { makeBatcher } from '../../shared/platform/concurrency/batcher.ts';
+import { AppError } from '../../shared/platform/errors.ts';
+import type { Deps } from '../../shared/runtime/deps.ts';
+import type { PrincipalDoc } from '../../shared/store/access/principals.ts';
 
 /** How long another process may go on with a key that was revoked here. */
 const CACHE_MS = 5_000;
@@ -71,15 +70,11 @@ function refused(): AppError {
 }
 
 async function readPrincipals(deps: Pick<Deps, 'database'>, hashes: string[]): Promise<(PrincipalDoc | null)[]> {
-  try {
-    // The key is what names the tenant, so this one read cannot filter on it.
-    const found = await deps.database
-      .collection('principals')
-      .find({ keyHash: { $in: [...new Set(hashes)] } })
-      .toArray();
-    const byHash = new Map(found.map((doc) => [doc.keyHash, doc]));
-    return hashes.map((hash) => byHash.get(hash) ?? null);
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  // The key is what names the tenant, so this one read cannot filter on it.
+  const found = await deps.database
+    .collection('principals')
+    .find({ keyHash: { $in: [...new Set(hashes)] } })
+    .toArray();
+  const byHash = new Map(found.map((doc) => [doc.keyHash, doc]));
+  return hashes.map((hash) => byHash.get(hash) ?? null);
 }

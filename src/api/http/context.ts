@@ -1,10 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FastifyBaseLogger, FastifyInstance, FastifyRequest, RawServerDefault } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
-import type { Releaser } from '../shared/credentials/release/release.ts';
-import type { Deps } from '../shared/runtime/deps.ts';
-import type { Metrics } from '../shared/runtime/metrics.ts';
-import type { Origin, PrincipalDoc } from '../shared/store/documents.ts';
+import type { Releaser } from '../../shared/credentials/release/release.ts';
+import type { Sender } from '../../shared/events/accept.ts';
+import { currentTraceparent } from '../../shared/platform/traceparent.ts';
+import type { Deps } from '../../shared/runtime/deps.ts';
+import type { Metrics } from '../../shared/runtime/metrics.ts';
+import type { PrincipalDoc } from '../../shared/store/access/principals.ts';
+import type { Origin } from '../../shared/store/base/document.ts';
 import type { Auth } from './auth.ts';
 
 export type App = FastifyInstance<
@@ -55,4 +58,9 @@ export function originOf(request: FastifyRequest): Origin {
 /** The caller as the actor of an audit entry. */
 export function actorOf(request: FastifyRequest) {
   return { kind: 'principal' as const, id: callerOf(request)._id, ...originOf(request) };
+}
+
+/** Who sends, from where, as part of which trace. */
+export function senderOf(request: FastifyRequest): Sender {
+  return { principal: callerOf(request), origin: originOf(request), traceparent: currentTraceparent() };
 }

@@ -1,12 +1,15 @@
-/** What lies in MongoDB about the care of keys: rotations under way, and which process holds which key. */
-import type { ErrorCode } from '../platform/errors.ts';
-import type { Entry, Leased } from './documents.ts';
+/** `key_rotations`: rotations of keys and migrations, under way and finished. */
+import type { ErrorCode } from '../../platform/errors.ts';
+import type { Entry } from '../audit/inbox.ts';
+import { type Indexes, whenPresent } from '../base/collection.ts';
+import type { Leased } from '../base/document.ts';
 
 /**
  * `root`: data keys are wrapped anew; `data`: values are sealed anew; `fingerprint`: tokens are fingerprinted anew;
  * `store`: values move to another secret store.
  */
 export const ROTATION_KINDS = ['root', 'data', 'fingerprint', 'store'] as const;
+
 export type RotationKind = (typeof ROTATION_KINDS)[number];
 
 /**
@@ -14,6 +17,7 @@ export type RotationKind = (typeof ROTATION_KINDS)[number];
  * `settling` (nothing was found under the old one; counted once more after a pause) → `finished`.
  */
 export const ROTATION_PHASES = ['requested', 'staged', 'moving', 'settling', 'finished'] as const;
+
 export type RotationPhase = (typeof ROTATION_PHASES)[number];
 
 /** One rotation or migration. At most one of a kind is open in a tenant. */
@@ -46,19 +50,9 @@ export type KeyRotationDoc = Leased & {
   dueAt?: Date;
 };
 
-/** A process that runs now; what it cannot open must not be used anywhere. */
-export type ProcessDoc = {
-  _id: string;
-  /** `system`: processes belong to no tenant. */
-  tenantId: string;
-  host: string;
-  pid: number;
-  /** Key provider and the root keys that the process itself holds; null where the provider holds them for all. */
-  keyProvider: string;
-  keyIds: string[] | null;
-  /** Where it puts new secrets. */
-  secretStore: string;
-  startedAt: Date;
-  /** By the server's clock. */
-  seenAt: Date;
-};
+export const INDEXES: Indexes = [
+  // At most one of a kind is open.
+  { key: { tenantId: 1, kind: 1 }, unique: true, ...whenPresent('open') },
+  // The sweep.
+  { key: { dueAt: 1 }, ...whenPresent('dueAt') },
+];

@@ -3,11 +3,11 @@
  * trip, and would fall with Redis. With n API processes behind a balancer a principal has up to n times the limit.
  */
 import type { FastifyReply } from 'fastify';
-import { AppError } from '../shared/platform/errors.ts';
-import type { Deps } from '../shared/runtime/deps.ts';
+import { AppError } from '../../shared/platform/errors.ts';
+import type { Deps } from '../../shared/runtime/deps.ts';
 
 const WINDOW_MS = 60_000;
-const MOST_PRINCIPALS = 50_000;
+const MAX_PRINCIPALS = 50_000;
 
 /** Counts a request, and tells the caller how it stands. Throws `rate_limited`. */
 export type RateLimit = (principalId: string, reply: Pick<FastifyReply, 'header'>) => void;
@@ -16,7 +16,7 @@ type Bucket = { left: number; at: number };
 
 /** A bucket to each principal, which holds a minute's worth and fills without pause. */
 export function makeRateLimit({ clock, config }: Pick<Deps, 'clock' | 'config'>): RateLimit {
-  const most = config.KEYTURN_RATE_LIMIT_PER_MINUTE;
+  const most = config.rateLimitPerMinute;
   const perMs = most / WINDOW_MS;
   const policy = `"principal";q=${most};w=${WINDOW_MS / 1_000}`;
   const buckets = new Map<string, Bucket>();
@@ -29,7 +29,7 @@ export function makeRateLimit({ clock, config }: Pick<Deps, 'clock' | 'config'>)
       return known;
     }
     // Insertion order is age: the oldest goes.
-    if (buckets.size >= MOST_PRINCIPALS) buckets.delete(buckets.keys().next().value!);
+    if (buckets.size >= MAX_PRINCIPALS) buckets.delete(buckets.keys().next().value!);
     const bucket = { left: most, at: now };
     buckets.set(principalId, bucket);
     return bucket;

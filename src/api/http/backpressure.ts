@@ -4,9 +4,9 @@
  */
 import { finished } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { AppError } from '../shared/platform/errors.ts';
-import type { Deps } from '../shared/runtime/deps.ts';
-import type { EventStatus } from '../shared/store/documents.ts';
+import { AppError } from '../../shared/platform/errors.ts';
+import type { Deps } from '../../shared/runtime/deps.ts';
+import type { EventStatus } from '../../shared/store/lifecycle/events.ts';
 import { callerOf } from './context.ts';
 
 export type Backpressure = {
@@ -17,7 +17,7 @@ export type Backpressure = {
 };
 
 /** Bodies that one process reads and works on at once. Parsed and sealed they take several times their size. */
-const MOST_BYTES = 32 * 1024 * 1024;
+const MAX_BYTES = 32 * 1024 * 1024;
 /** A body of unknown length counts as this. */
 const UNKNOWN_BYTES = 256 * 1024;
 const BUSY_RETRY_MS = 1_000;
@@ -25,7 +25,7 @@ const BUSY_RETRY_MS = 1_000;
 /** How long a count of a tenant's backlog is good; what this process accepts meanwhile is added. */
 const COUNT_FOR_MS = 3_000;
 const BACKLOG_RETRY_MS = 5_000;
-const MOST_TENANTS = 10_000;
+const MAX_TENANTS = 10_000;
 const OPEN: EventStatus[] = ['accepted', 'processing'];
 
 type Backlog = { count: number; until: number; counting: Promise<void> | null };
@@ -38,7 +38,7 @@ export function makeBackpressure(deps: Pick<Deps, 'clock' | 'database' | 'config
   const reserve = (request: FastifyRequest, reply: FastifyReply) => {
     const bytes = Number(request.headers['content-length'] ?? UNKNOWN_BYTES);
     // One that is too large for all of it is let in alone: the body limit judges it.
-    if (bytesUnderWay > 0 && bytesUnderWay + bytes > MOST_BYTES) {
+    if (bytesUnderWay > 0 && bytesUnderWay + bytes > MAX_BYTES) {
       throw new AppError('overloaded', { detail: 'Too much is being taken in at once.', retryAfterMs: BUSY_RETRY_MS });
     }
     bytesUnderWay += bytes;
@@ -52,7 +52,7 @@ export function makeBackpressure(deps: Pick<Deps, 'clock' | 'database' | 'config
       reserve(request, reply);
       const { tenantId } = callerOf(request);
       const backlog = await currentBacklog(deps, backlogs, tenantId);
-      const limit = deps.config.KEYTURN_BACKLOG_LIMIT;
+      const limit = deps.config.backlogLimit;
       if (backlog.count < limit) return;
       throw new AppError('overloaded', {
         detail: `${limit} events of this tenant are not settled yet; wait until some are.`,
@@ -75,7 +75,7 @@ async function currentBacklog(
   const known = backlogs.get(tenantId);
   const backlog = known ?? { count: 0, until: 0, counting: null };
   if (!known) {
-    if (backlogs.size >= MOST_TENANTS) backlogs.delete(backlogs.keys().next().value!);
+    if (backlogs.size >= MAX_TENANTS) backlogs.delete(backlogs.keys().next().value!);
     backlogs.set(tenantId, backlog);
   }
   if (backlog.until <= deps.clock.now()) {
@@ -94,7 +94,7 @@ async function count(
 ): Promise<void> {
   try {
     const events = database.collection('events');
-    const limit = config.KEYTURN_BACKLOG_LIMIT;
+    const limit = config.backlogLimit;
     backlog.count = await events.countDocuments({ tenantId, status: { $in: OPEN } }, { limit });
   } catch (err) {
     // Intake itself will say that the database is away.

@@ -1,8 +1,8 @@
 /** The page that a person sees after consent: plain, readable without style or script, and safe to reload. */
 import { hash } from 'node:crypto';
-import { type AppError, ERRORS, type ErrorCode } from '../shared/platform/errors.ts';
-import { escapeHtml } from '../shared/platform/html.ts';
-import type { EventDoc } from '../shared/store/documents.ts';
+import { type AppError, ERRORS, type ErrorCode } from '../../shared/platform/errors.ts';
+import { escapeHtml } from '../../shared/platform/html.ts';
+import type { EventDoc } from '../../shared/store/lifecycle/events.ts';
 
 export type Outcome = {
   status: 'succeeded' | 'pending' | 'failed';

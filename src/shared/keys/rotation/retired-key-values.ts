@@ -4,27 +4,26 @@
  * seals the value anew.
  */
 
-import type { Deps } from '../runtime/deps.ts';
-import type { SealContext, SealedValue } from '../sealing/contract.ts';
-import { dataKeyId } from '../sealing/data-keys.ts';
-import type { ManagedVault } from '../sealing/sealer.ts';
-import type { SecretStores } from '../sealing/secret-stores/open.ts';
-import { toStoreError } from '../store/commit.ts';
-import { requestRotation } from './rotation/requests.ts';
+import type { Deps } from '../../runtime/deps.ts';
+import { dataKeyId } from '../../sealing/data-keys.ts';
+import type { ManagedSealer } from '../../sealing/sealer.ts';
+import type { SealContext, SealedValue } from '../../sealing/secret-stores/contract.ts';
+import type { SecretStores } from '../../sealing/secret-stores/open.ts';
+import { requestRotation } from './requests.ts';
 
 type LateDeps = Pick<Deps, 'database' | 'commit' | 'clock' | 'random' | 'log'> & {
-  vault: Pick<ManagedVault, 'sealVersion'>;
+  sealer: Pick<ManagedSealer, 'sealVersion'>;
 };
 
 type Item = { context: SealContext; sealed: SealedValue };
 
 /** The stores, with an eye on what is put there. What is sealed under the present key costs nothing more. */
-export function takeLateValues(deps: LateDeps, secrets: SecretStores): SecretStores {
+export function reviveRetiredKeys(deps: LateDeps, secrets: SecretStores): SecretStores {
   return {
     ...secrets,
     put: async (items) => {
       const late = items.filter(
-        ({ context, sealed }) => deps.vault.sealVersion(context.tenantId) !== sealed.keyVersion,
+        ({ context, sealed }) => deps.sealer.sealVersion(context.tenantId) !== sealed.keyVersion,
       );
       for (const item of late) await revive(deps, item);
       return secrets.put(items);
@@ -34,14 +33,10 @@ export function takeLateValues(deps: LateDeps, secrets: SecretStores): SecretSto
 
 async function revive(deps: LateDeps, { context: { tenantId }, sealed: { keyVersion } }: Item): Promise<void> {
   const _id = dataKeyId(tenantId, 'seal', keyVersion);
-  try {
-    const revived = await deps.database
-      .collection('data_keys')
-      .updateOne({ _id, tenantId, state: 'retired' }, { $set: { state: 'decrypt_only' } });
-    if (revived.modifiedCount === 0) return;
-  } catch (error) {
-    throw toStoreError(error);
-  }
+  const revived = await deps.database
+    .collection('data_keys')
+    .updateOne({ _id, tenantId, state: 'retired' }, { $set: { state: 'decrypt_only' } });
+  if (revived.modifiedCount === 0) return;
   deps.log.warn({ dataKey: _id }, 'a value came that is sealed under a retired key: the key is read again');
   await requestRotation(deps, { tenantId, kind: 'data', target: null, actor: { kind: 'system', id: 'late-values' } });
 }

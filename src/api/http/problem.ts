@@ -6,9 +6,8 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod';
 import { MongoError } from 'mongodb';
 import type { Logger } from 'pino';
-import { AppError, type ErrorCode, toAppError } from '../shared/platform/errors.ts';
-import { describeProblem, problemSchema, toProblem } from '../shared/platform/problem-schema.ts';
-import { toStoreError } from '../shared/store/commit.ts';
+import { AppError, type ErrorCode, toAppError } from '../../shared/platform/errors.ts';
+import { describeProblem, problemSchema, toProblem } from '../../shared/platform/problem-schema.ts';
 
 export const PROBLEM_TYPE = 'application/problem+json';
 
@@ -34,7 +33,7 @@ const DETAILS: Partial<Record<ErrorCode, string>> = {
 /** Whatever was thrown, as an `AppError`. */
 export function toHttpError(error: unknown): AppError {
   if (error instanceof AppError) return error;
-  if (error instanceof MongoError) return toStoreError(error);
+  if (error instanceof MongoError) return toAppError(error);
   if (hasZodFastifySchemaValidationErrors(error)) return new AppError('invalid_request', { detail: firstIssue(error) });
   const { code, statusCode } = error as { code?: string; statusCode?: number };
   if (statusCode === undefined || statusCode >= 500) return toAppError(error);
