@@ -11,7 +11,7 @@ const queue = new Queue('bare', { connection: { url: redis }, prefix: `{${databa
 const CONCURRENCY = 4;
 let left = Number(batches);
 
-async function lane(): Promise<void> {
+async function takeTurns(): Promise<void> {
   while (left > 0) {
     left -= 1;
     const docs = Array.from({ length: Number(size) }, () => ({
@@ -28,7 +28,7 @@ async function lane(): Promise<void> {
 }
 
 const before = performance.now();
-await Promise.all(Array.from({ length: CONCURRENCY }, lane));
+await Promise.all(Array.from({ length: CONCURRENCY }, takeTurns));
 const ms = performance.now() - before;
 await queue.obliterate({ force: true });
 await queue.close();

@@ -10,7 +10,7 @@ const client = new AuthorizationCode({
 const CONCURRENCY = 50;
 let left = Number(total);
 
-async function lane(): Promise<void> {
+async function takeTurns(): Promise<void> {
   while (left > 0) {
     left -= 1;
     await client.createToken({ access_token: 'a', refresh_token: 'r', expires_in: 1 }).refresh();
@@ -18,5 +18,5 @@ async function lane(): Promise<void> {
 }
 
 const before = performance.now();
-await Promise.all(Array.from({ length: CONCURRENCY }, lane));
+await Promise.all(Array.from({ length: CONCURRENCY }, takeTurns));
 process.send?.({ ms: performance.now() - before });

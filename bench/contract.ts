@@ -1,5 +1,5 @@
-import type { RedisServer } from '../local/redis.ts';
-import type { MongoServer } from '../local/servers.ts';
+import type { MongoServer } from '../local/servers/mongo.ts';
+import type { RedisServer } from '../local/servers/redis.ts';
 
 /** What a measure is given: servers of its own run, and a place to say what it is doing. */
 export type BenchContext = {
@@ -12,7 +12,7 @@ export type BenchContext = {
   say(line: string): void;
 };
 
-/** One file in `measures/` exports one as `plugin`. Ours and its yardstick run in turns, in the same run. */
+/** A measure: one file in `measures/` exports it, and a row of `MEASURES` in `main.ts` names it. Ours and its yardstick run in turns, in the same run. */
 export type Bench = {
   name: string;
   about: string;

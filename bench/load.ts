@@ -20,13 +20,13 @@ process.once('message', async (load: Load) => {
   let next = 0;
   const take = () => (next < load.requests ? load.messages[next++ % load.messages.length] : undefined);
   const begin = performance.now();
-  await Promise.all(Array.from({ length: load.connections }, () => lane(load.port, take, statuses)));
+  await Promise.all(Array.from({ length: load.connections }, () => takeTurns(load.port, take, statuses)));
   process.send?.({ ms: performance.now() - begin, statuses } satisfies LoadResult);
 });
 
 process.send?.('ready');
 
-function lane(port: number, take: () => string | undefined, statuses: Record<string, number>): Promise<void> {
+function takeTurns(port: number, take: () => string | undefined, statuses: Record<string, number>): Promise<void> {
   return new Promise((resolve, reject) => {
     const socket = connect(port, '127.0.0.1');
     let text = '';

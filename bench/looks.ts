@@ -1,39 +1,7 @@
-/** What the large measures are made of: a stub with a pace, many idle credentials, and looks at processes and stores. */
+/** Looks at processes and stores, for the large measures. */
 import { readFileSync } from 'node:fs';
 import { Redis } from 'ioredis';
-import { systemClock } from '../src/shared/platform/clock.ts';
-import { newId } from '../src/shared/platform/ids.ts';
 import type { Deps } from '../src/shared/runtime/deps.ts';
-import type { CredentialDoc } from '../src/shared/store/lifecycle/credentials.ts';
-import { seedCredentials } from './seed.ts';
-
-const PART = 2_000;
-const DAY_MS = 86_400_000;
-
-/**
- * Idle credentials, due within the next day but not in the next hour. What stands for their sealed values has the true size
- * and does not compress, as theirs do; it is never opened.
- */
-export async function seedIdle(deps: Deps, options: { count: number; service: string; tenantId: string }) {
-  const credentials = deps.database.collection('credentials');
-  const [id] = await seedCredentials(deps, { ...options, count: 1, from: -Math.floor(systemClock.now()) });
-  const model = (await credentials.findOne({ _id: id! }))!;
-  for (let done = 0; done < options.count; done += PART) {
-    const size = Math.min(PART, options.count - done);
-    const docs = Array.from({ length: size }, () => idle(deps, model));
-    await credentials.insertMany(docs, { ordered: false });
-  }
-  await credentials.deleteOne({ _id: id! });
-}
-
-function idle(deps: Deps, model: CredentialDoc): CredentialDoc {
-  const _id = newId('credential', deps);
-  const dueAt = deps.clock.now() + DAY_MS / 24 + deps.random.fraction() * DAY_MS;
-  const fingerprints = [0, 1].map(() => `v1.${deps.random.bytes(32).toString('base64url')}`);
-  const jwe = deps.random.bytes(Math.round((model.secret!.jwe!.length * 3) / 4)).toString('base64url');
-  const secret = { ...model.secret!, jwe };
-  return { ...model, _id, subject: _id, fingerprints, secret, due: { refresh: new Date(dueAt) } };
-}
 
 /** Resident memory of a process, megabytes. NaN where the system has no /proc. */
 export function memoryMb(pid: number | undefined): number {

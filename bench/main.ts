@@ -2,65 +2,41 @@
  * `npm run bench [-- names…] [--json] [--runs N]`: each measure against its yardstick in the same run, as a ratio; this
  * machine's absolute figures stand beside it.
  */
-import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { findMongod } from '../local/mongod.ts';
-import { findRedis, startRedis } from '../local/redis.ts';
-import { startMongo } from '../local/servers.ts';
-import { loadPlugin, pluginNames } from '../src/shared/platform/plugins.ts';
-import { type Bench, type BenchContext, quantile, type Result } from './contract.ts';
+import { type Bench, quantile, type Result } from './contract.ts';
+import { bench as containment } from './measures/containment.ts';
+import { bench as intake } from './measures/intake.ts';
+import { bench as million } from './measures/million.ts';
+import { bench as refresh } from './measures/refresh.ts';
+import { bench as release } from './measures/release.ts';
+import { bench as reseal } from './measures/reseal.ts';
+import { bench as scale } from './measures/scale.ts';
+import { openStores } from './stores.ts';
 
-const FOLDER = new URL('./measures/', import.meta.url);
+/** Every measure there is, in the order in which they run. */
+const MEASURES: readonly Bench[] = [containment, intake, million, refresh, release, reseal, scale];
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: { json: { type: 'boolean', default: false }, runs: { type: 'string', default: '3' } },
   });
-  const names = await pluginNames(FOLDER, import.meta.url);
-  const all = await Promise.all(names.map((name) => loadPlugin<Bench>(FOLDER, import.meta.url, 'bench', name)));
-  const unknown = positionals.filter((name) => !all.some((bench) => bench.name === name));
+  const unknown = positionals.filter((name) => !MEASURES.some((bench) => bench.name === name));
   if (unknown.length > 0)
-    throw new Error(`no bench ${unknown.join(', ')}; there are ${all.map(({ name }) => name).join(', ')}`);
-  const chosen = all.filter((bench) => (positionals.length > 0 ? positionals.includes(bench.name) : bench.byDefault));
+    throw new Error(`no bench ${unknown.join(', ')}; there are ${MEASURES.map(({ name }) => name).join(', ')}`);
+  const chosen = MEASURES.filter((bench) =>
+    positionals.length > 0 ? positionals.includes(bench.name) : bench.byDefault,
+  );
   const say = (line: string) => process.stderr.write(`${line}\n`);
-  const dir = await mkdtemp(join(tmpdir(), 'keyturn-bench-'));
-  const mongo = await startMongo({
-    binary: await findMongod({ env: process.env, progress: say }),
-    dir: join(dir, 'mongo'),
-    cacheGb: 2,
-  });
-  const redis = await startRedis({ binary: await findRedis(process.env, say), dir: join(dir, 'redis') });
+  const { stop, ...stores } = await openStores(say);
   try {
     for (const bench of chosen) {
       say(`\n${bench.name}: ${bench.about}`);
-      const environment = environmentOf(mongo.uri, redis.url, join(dir, bench.name));
-      print(bench, await bench.run({ mongo, redis, environment, runs: Number(values.runs), say }), values.json);
+      print(bench, await bench.run({ ...stores, runs: Number(values.runs), say }), values.json);
     }
   } finally {
-    await Promise.allSettled([mongo.stop(), redis.stop()]);
-    await rm(dir, { recursive: true, force: true });
+    await stop();
   }
-}
-
-function environmentOf(mongoUri: string, redisUrl: string, dir: string): BenchContext['environment'] {
-  return (extra = {}) => {
-    const unique = randomBytes(4).toString('hex');
-    return {
-      MONGODB_URI: mongoUri,
-      REDIS_URL: redisUrl,
-      KEYTURN_DATABASE: `bench_${unique}`,
-      KEYTURN_QUEUE_PREFIX: `bench-${unique}`,
-      KEYTURN_ROOT_KEYS: randomBytes(32).toString('base64'),
-      KEYTURN_JOURNAL_DIR: join(dir, unique, 'journal'),
-      KEYTURN_OCSF_DIR: join(dir, unique, 'ocsf'),
-      KEYTURN_LOG_LEVEL: 'warn',
-      ...extra,
-    };
-  };
 }
 
 function print(bench: Bench, { ratios, figures }: Result, json: boolean): void {

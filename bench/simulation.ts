@@ -67,15 +67,15 @@ const SCENARIOS: Scenario[] = [
 type Outcome = { late: Map<number, number>; lapsed: number; refreshes: number; busiest: number };
 
 function simulate(scenario: Scenario): Outcome {
-  const lanes = KINDS.map((kind) => openLane(kind, scenario));
+  const kinds = KINDS.map((kind) => scheduleOf(kind, scenario));
   const outcome: Outcome = { late: new Map(), lapsed: 0, refreshes: 0, busiest: 0 };
   for (let step = 0; step < STEPS; step += 1) {
     const ms = step * STEP_MS;
     const most = (scenario.capacity(ms) * STEP_MS) / 1000;
     // What a provider does not take, or what its outage holds up, takes no worker's time.
-    const wanted = lanes.map((lane) => Math.min(lane.waiting(step), takenBy(lane.kind, scenario.isUp(ms))));
+    const wanted = kinds.map(({ kind, waiting }) => Math.min(waiting(step), takenBy(kind, scenario.isUp(ms))));
     const share = Math.min(1, most / wanted.reduce((sum, count) => sum + count, 0));
-    const done = lanes.reduce((sum, lane, index) => sum + lane.work(step, wanted[index]! * share, outcome), 0);
+    const done = kinds.reduce((sum, { work }, index) => sum + work(step, wanted[index]! * share, outcome), 0);
     outcome.refreshes += done;
     outcome.busiest = Math.max(outcome.busiest, done / (STEP_MS / 1000));
   }
@@ -87,7 +87,7 @@ function takenBy({ lifeMs, callsPerSecond }: Kind, isUp: boolean): number {
   return lifeMs === HOUR_MS && !isUp ? 0 : (callsPerSecond * STEP_MS) / 1000;
 }
 
-function openLane(kind: Kind, scenario: Scenario) {
+function scheduleOf(kind: Kind, scenario: Scenario) {
   const count = kind.share * TOTAL;
   const delays = delaysOf(kind);
   const longest = Math.max(...delays);

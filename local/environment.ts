@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Environment } from './apt.ts';
-import { freePort } from './ports.ts';
+import type { Environment } from './tools/apt.ts';
+import { freePort } from './tools/ports.ts';
 
 const PREFERRED_PORT = 8080;
 

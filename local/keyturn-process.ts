@@ -2,8 +2,8 @@ import { createWriteStream, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import type { Environment } from './apt.ts';
-import { type Child, startChild } from './children.ts';
+import type { Environment } from './tools/apt.ts';
+import { type Child, startChild } from './tools/children.ts';
 
 /**
  * Starts one of Keyturn's processes. Its log goes to `<logDir>/<name>.log`; warnings and errors are shown as well, one
@@ -34,6 +34,20 @@ export async function startKeyturnProcess(options: {
     });
   }
   return child;
+}
+
+const READY_WITHIN_MS = 60_000;
+
+/** Resolves when the API at `baseUrl` says that it is ready. Throws when its process ends before, or takes a minute. */
+export async function untilReady(baseUrl: string, api: Child): Promise<void> {
+  const deadline = performance.now() + READY_WITHIN_MS;
+  while (performance.now() < deadline && api.process.exitCode === null) {
+    const response = await fetch(`${baseUrl}/readyz`).catch(() => null);
+    await response?.body?.cancel();
+    if (response?.ok) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error('the API did not become ready');
 }
 
 /** A line worth showing: a warning or an error of the log, or what is no log line at all. Null for the rest. */

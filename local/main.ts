@@ -1,16 +1,15 @@
 /** `npm start`: the whole system on one machine, with servers of its own unless others are named. */
 import { randomBytes } from 'node:crypto';
 import { relative, resolve } from 'node:path';
-import type { Environment } from './apt.ts';
-import type { Child } from './children.ts';
 import { chooseAddress, ensureRootKey, namesServers, processEnvironment } from './environment.ts';
-import { startKeyturnProcess } from './keyturn-process.ts';
+import { startKeyturnProcess, untilReady } from './keyturn-process.ts';
 import { startSandboxService } from './sandbox-service.ts';
-import { startServers } from './servers.ts';
+import { startServers } from './servers/both.ts';
+import type { Environment } from './tools/apt.ts';
+import type { Child } from './tools/children.ts';
 import { isAccepted, welcomeText } from './welcome.ts';
 
 const DIR = resolve('.keyturn');
-const READY_WITHIN_MS = 60_000;
 const STOP_WITHIN_MS = 40_000;
 
 const say = (line: string) => process.stderr.write(`keyturn: ${line}\n`);
@@ -103,17 +102,6 @@ async function startProcess(name: 'api' | 'workers', env: Environment): Promise<
     void stop(1);
   });
   return child;
-}
-
-async function untilReady(baseUrl: string, api: Child): Promise<void> {
-  const deadline = performance.now() + READY_WITHIN_MS;
-  while (performance.now() < deadline && api.process.exitCode === null) {
-    const response = await fetch(`${baseUrl}/readyz`).catch(() => null);
-    await response?.body?.cancel();
-    if (response?.ok) return;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  throw new Error('the API did not become ready');
 }
 
 await main(process.env).catch(async (error: Error) => {

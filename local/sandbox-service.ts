@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Environment } from './apt.ts';
-import { freePort } from './ports.ts';
 import { type Sandbox, startSandbox } from './sandbox/server.ts';
+import type { Environment } from './tools/apt.ts';
+import { freePort } from './tools/ports.ts';
 
 const CLIENT_ID = 'keyturn-local';
 const ACCESS_TOKEN_TTL_S = 45;

@@ -1,32 +1,54 @@
 /**
- * Writes the tables of the documentation that code determines, between `<!-- name -->` and `<!-- /name -->`:
+ * Writes the tables and diagrams of the documentation that code determines, between `<!-- name -->` and `<!-- /name -->`:
  * `npm run docs`. With `--check` it writes nothing, names what is out of date and exits 1.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { TRANSITIONS } from '../src/shared/credentials/lifecycle.ts';
+import { type DueAfter, TRANSITIONS } from '../src/shared/credentials/lifecycle.ts';
 import { VARIABLES } from '../src/shared/platform/config/variables.ts';
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url));
 
-/** One generated table: where it stands and what it says. */
+const DUE_IN_WORDS: Record<DueAfter, string> = {
+  of_secret: 'what the secret asks for, while `active`',
+  of_secret_and_policy: 'what the secret and the policy of rotation ask for',
+  of_rotation: 'a rotation under way, as before',
+  end_of_rotation: 'a rotation under way, now',
+};
+
+/** One generated table or diagram: where it stands and what it says. */
 export type Generated = { file: string; marker: string; table: string };
 
-/** Every table that is generated. */
+/** Everything that is generated. */
 export const GENERATED: Generated[] = [
   { file: 'docs/lifecycle.md', marker: 'transitions', table: transitionTable() },
+  { file: 'docs/lifecycle.md', marker: 'diagram', table: stateDiagram() },
   { file: 'README.md', marker: 'variables', table: variableTable() },
 ];
 
 function transitionTable(): string {
-  const rows = Object.entries(TRANSITIONS).map(([name, { from, to, entry, cause }]) => [
+  const rows = Object.entries(TRANSITIONS).map(([name, { from, to, entry, due, clears, cause }]) => [
     code(name),
     from.map(code).join(', '),
     code(to),
-    code(entry),
+    entry === null ? "the incident's" : code(entry),
+    DUE_IN_WORDS[due],
+    clears.map(code).join(', '),
     cause,
   ]);
-  return toTable(['transition', 'from', 'to', 'entry', 'cause'], rows);
+  return toTable(['transition', 'from', 'to', 'entry', 'due from then on', 'clears', 'cause'], rows);
+}
+
+/** Every way from state to state, with the transitions that take it. */
+function stateDiagram(): string {
+  const edges = Object.entries<{ from: readonly string[]; to: string }>(TRANSITIONS).flatMap(([name, { from, to }]) =>
+    from.map((state) => ({ name, edge: `${state} --> ${to === 'same' ? state : to}` })),
+  );
+  const lines = [...Map.groupBy(edges, ({ edge }) => edge)].map(
+    ([edge, ways]) => `${edge}: ${ways.map(({ name }) => name).join(', ')}`,
+  );
+  const all = ['[*] --> pending', ...lines, 'destroyed --> [*]'].map((line) => `  ${line}`);
+  return ['```mermaid', 'stateDiagram-v2', ...all, '```'].join('\n');
 }
 
 function variableTable(): string {

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { GENERATED, updateDocs, withTable } from '../scripts/docs.ts';
 import { TRANSITIONS } from '../src/shared/credentials/lifecycle.ts';
+import { FLOORS } from '../testkit/floors.ts';
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url));
 
@@ -34,24 +35,6 @@ function importsOf(path: string, code: string): string[] {
     relative(ROOT, join(ROOT, dirname(path), to!)),
   );
 }
-
-/**
- * The floors, lowest first; each folder is on one, with all that lies below it. A file imports only from lower floors and from
- * its own folder: neighbours on a floor do not know each other.
- */
-const FLOORS: readonly (readonly string[])[] = [
-  ['src/shared/platform'],
-  ['src/shared/sealing', 'src/shared/queue', 'src/shared/providers'],
-  ['src/shared/store'],
-  ['src/shared/runtime'],
-  ['src/shared/work', 'src/shared/access'],
-  ['src/shared/keys'],
-  ['src/shared/audit'],
-  ['src/shared/events'],
-  ['src/shared/credentials', 'src/shared/delivery'],
-  ['src/shared/incidents', 'src/shared/report'],
-  ['src/api', 'src/workers', 'src/cli'],
-];
 
 const roomOf = (path: string) => FLOORS.flat().find((room) => path.startsWith(`${room}/`));
 
@@ -206,11 +189,23 @@ describe('the documentation', () => {
     const { table } = lifecycle!;
     for (const [name, { from, to, entry }] of Object.entries(TRANSITIONS)) {
       const sources = from.map((state) => `\`${state}\``).join(', ');
-      expect(table).toContain(`| \`${name}\` | ${sources} | \`${to}\` | \`${entry}\` |`);
+      const written = entry === null ? "the incident's" : `\`${entry}\``;
+      expect(table).toContain(`| \`${name}\` | ${sources} | \`${to}\` | ${written} |`);
     }
     const stale = '# x\n<!-- transitions -->\n| old |\n<!-- /transitions -->\nend';
     expect(withTable(stale, lifecycle!)).toBe(`# x\n<!-- transitions -->\n\n${table}\n\n<!-- /transitions -->\nend`);
     expect(() => withTable('# no markers', lifecycle!)).toThrow('must hold <!-- transitions -->');
+  });
+
+  test('the diagram of the lifecycle has every way of every transition, and no other', () => {
+    const diagram = GENERATED.find(({ marker }) => marker === 'diagram')!.table;
+    const drawn = [...diagram.matchAll(/^ {2}(\w+ --> \w+): (.+)$/gm)].flatMap(([, edge, names]) =>
+      names!.split(', ').map((name) => `${edge}: ${name}`),
+    );
+    const there = Object.entries(TRANSITIONS).flatMap(([name, { from, to }]) =>
+      from.map((state) => `${state} --> ${to === 'same' ? state : to}: ${name}`),
+    );
+    expect(drawn.toSorted()).toEqual(there.toSorted());
   });
 
   test('docs/INVARIANTS.md: each of the ten promises cites tests that exist', () => {

@@ -1,8 +1,12 @@
 const LOOK_EVERY_MS = 25;
 
+/** For a machine that does something else as well. A wait that succeeds costs nothing, however long it might have been. */
+export const PATIENCE_MS = 90_000;
+
 export type UntilOptions = {
   /** What is waited for: the words of the error when it does not come. */
   what: string;
+  /** By default, long: a shorter one asserts that the thing comes soon, which a busy machine does not promise. */
   timeoutMs?: number;
   everyMs?: number;
 };
@@ -13,7 +17,7 @@ export type UntilOptions = {
  */
 export async function until<T>(
   condition: () => T | Promise<T>,
-  { what, timeoutMs = 10_000, everyMs = LOOK_EVERY_MS }: UntilOptions,
+  { what, timeoutMs = PATIENCE_MS, everyMs = LOOK_EVERY_MS }: UntilOptions,
 ): Promise<NonNullable<T>> {
   const deadline = performance.now() + timeoutMs;
   let cause: unknown;

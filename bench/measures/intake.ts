@@ -1,14 +1,15 @@
+import { BATCH, cloudEvent, STRUCTURED } from '../../testkit/messages/events.ts';
+import { NOBODY, services } from '../../testkit/services.ts';
 import { startApi } from '../api-process.ts';
 import { end, forkAndHear } from '../children.ts';
 import { type Bench, type BenchContext, perSecond, quantile, type Result } from '../contract.ts';
 import { generateLoad, message } from '../generate-load.ts';
-import { stubProvider } from './refresh.ts';
 
 const BATCHES = 60;
 const SIZE = 500;
 const SINGLES = 6_000;
 
-export const plugin: Bench = {
+export const bench: Bench = {
   name: 'intake',
   about: `events in batches of ${SIZE}, each checked, sealed and durable, against raw insertMany + addBulk`,
   goal: 0.5,
@@ -17,7 +18,7 @@ export const plugin: Bench = {
 };
 
 async function run(context: BenchContext): Promise<Result> {
-  const env = context.environment({ ...stubProvider('http://127.0.0.1:9'), KEYTURN_BACKLOG_LIMIT: '10000000' });
+  const env = context.environment({ ...services({ stub: NOBODY }), KEYTURN_BACKLOG_LIMIT: '10000000' });
   const api = await startApi(env);
   const bare: number[] = [];
   const ours: number[] = [];
@@ -51,23 +52,18 @@ async function run(context: BenchContext): Promise<Result> {
 }
 
 function event(id: string) {
-  return {
-    specversion: '1.0',
-    id,
-    source: '/bench',
-    type: 'credential.import.requested',
-    data: { service: 'stub', subject: `person-${id}`, accessToken: 'a-token-of-some-length-0123456789' },
-  };
+  const data = { service: 'stub', subject: `person-${id}`, accessToken: 'a-token-of-some-length-0123456789' };
+  return cloudEvent('credential.import.requested', data, { id, source: '/bench' });
 }
 
 function batchMessage(key: string, name: string): string {
   const events = Array.from({ length: SIZE }, (_, index) => event(`${name}-${index}`));
   return message('POST', '/v1/events', key, {
-    type: 'application/cloudevents-batch+json',
+    type: BATCH['content-type'],
     text: JSON.stringify(events),
   });
 }
 
 function singleMessage(key: string, id: string): string {
-  return message('POST', '/v1/events', key, { type: 'application/cloudevents+json', text: JSON.stringify(event(id)) });
+  return message('POST', '/v1/events', key, { type: STRUCTURED['content-type'], text: JSON.stringify(event(id)) });
 }

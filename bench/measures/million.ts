@@ -1,13 +1,12 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Deps } from '../../src/shared/runtime/deps.ts';
 import { sweep } from '../../src/workers/sweep.ts';
-import { end, forkAndHear, forkFile } from '../children.ts';
+import { seedCredentials, seedIdle } from '../../testkit/credentials.ts';
+import { bareLoop } from '../bare-loop.ts';
+import { openBed } from '../bed.ts';
 import { type Bench, type BenchContext, perSecond, quantile, type Result } from '../contract.ts';
 import { cpuMs } from '../cpu.ts';
-import { openBench } from '../open.ts';
-import { bytesPerDocument, memoryMb, mongoStatus, redisMb, seedIdle } from '../parties.ts';
-import { seedCredentials } from '../seed.ts';
-import { stubProvider } from './refresh.ts';
+import { bytesPerDocument, memoryMb, mongoStatus, redisMb } from '../looks.ts';
 
 const STEPS = [1_000, 10_000, 100_000, 1_000_000];
 const DUE = 10_000;
@@ -15,7 +14,7 @@ const IDLE_SECONDS = 20;
 const SWEEPS = 30;
 const TENANT = 'ten_bench';
 
-export const plugin: Bench = {
+export const bench: Bench = {
   name: 'million',
   about: `a million credentials: time of a sweep as they grow, cost of idling, ${DUE} due in the same second`,
   goal: null,
@@ -24,30 +23,17 @@ export const plugin: Bench = {
 };
 
 async function run(context: BenchContext): Promise<Result> {
-  const stub = await forkAndHear<{ port: number }>('./stub-server.ts');
-  const url = `http://127.0.0.1:${stub.message.port}`;
-  const env = context.environment(stubProvider(url));
-  const deps = await openBench(env);
-  try {
-    const sweeps = await sweepTimes(context, deps);
-    const sizes = await bytesPerDocument(deps, 'credentials');
-    const worker = forkFile('../src/workers/main.ts', [], env);
-    try {
-      const idle = await idleCost(context, deps, worker.pid);
-      const rush = await rushHour(context, deps, worker.pid);
-      const bare = await forkAndHear<{ ms: number }>('./bare-refresh.ts', [url, String(DUE)]);
-      await end(bare.child);
-      const bareRate = perSecond(DUE, bare.message.ms);
-      const ratio = { 'bare loop, refreshes/s': bareRate };
-      const bytes = Object.fromEntries(Object.entries(sizes).map(([what, size]) => [`bytes each: ${what}`, size]));
-      return { ratios: [rush.rate / bareRate], figures: { ...sweeps, ...idle, ...rush.figures, ...ratio, ...bytes } };
-    } finally {
-      await end(worker);
-    }
-  } finally {
-    await end(stub.child);
-    await deps.close();
-  }
+  await using bed = await openBed(context);
+  const { deps, url } = bed;
+  const sweeps = await sweepTimes(context, deps);
+  const sizes = await bytesPerDocument(deps, 'credentials');
+  const worker = bed.startWorker();
+  const idle = await idleCost(context, deps, worker.pid);
+  const rush = await rushHour(context, deps, worker.pid);
+  const bare = await bareLoop(url, DUE);
+  const bytes = Object.fromEntries(Object.entries(sizes).map(([what, size]) => [`bytes each: ${what}`, size]));
+  const figures = { ...sweeps, ...idle, ...rush.figures, 'bare loop, refreshes/s': bare, ...bytes };
+  return { ratios: [rush.rate / bare], figures };
 }
 
 /** How long a look takes when nothing is due, as the number of credentials grows. */

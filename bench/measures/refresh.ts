@@ -1,15 +1,15 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Deps } from '../../src/shared/runtime/deps.ts';
-import { end, forkAndHear, forkFile } from '../children.ts';
+import { seedCredentials } from '../../testkit/credentials.ts';
+import { bareLoop } from '../bare-loop.ts';
+import { openBed } from '../bed.ts';
 import { type Bench, type BenchContext, perSecond, quantile, type Result } from '../contract.ts';
 import { cpuMs } from '../cpu.ts';
-import { openBench } from '../open.ts';
-import { seedCredentials } from '../seed.ts';
 
 const COUNT = 15_000;
 const TENANT = 'ten_bench';
 
-export const plugin: Bench = {
+export const bench: Bench = {
   name: 'refresh',
   about: `${COUNT} credentials due at once, one worker process, against a bare simple-oauth2 loop on the same stub`,
   goal: 1,
@@ -18,29 +18,21 @@ export const plugin: Bench = {
 };
 
 async function run(context: BenchContext): Promise<Result> {
-  const stub = await forkAndHear<{ port: number }>('./stub-server.ts');
-  const url = `http://127.0.0.1:${stub.message.port}`;
-  const env = context.environment(stubProvider(url));
-  const deps = await openBench(env);
+  await using bed = await openBed(context);
+  const { deps, url } = bed;
   await seedCredentials(deps, { count: COUNT, service: 'stub', tenantId: TENANT });
-  const worker = forkFile('../src/workers/main.ts', [], { ...env, KEYTURN_QUEUES: 'refresh,sweep' });
+  const worker = bed.startWorker({ KEYTURN_QUEUES: 'refresh,sweep' });
   const bare: number[] = [];
   const ours: number[] = [];
   const parts = { worker: [worker.pid], mongod: context.mongo.pids, redis: [context.redis.pid] };
   const shares: Record<string, number> = {};
-  try {
-    await refreshAll(deps, 1_000);
-    for (let round = 0; round < context.runs; round += 1) {
-      bare.push(await bareLoop(url));
-      const before = mapValues(parts, (pids) => cpuMs(...pids));
-      ours.push(perSecond(COUNT, await refreshAll(deps, COUNT)));
-      for (const [name, pids] of Object.entries(parts)) shares[name] = (cpuMs(...pids) - before[name]!) / COUNT;
-      context.say(`  bare ${bare.at(-1)}/s, ours ${ours.at(-1)}/s`);
-    }
-  } finally {
-    await end(worker);
-    await end(stub.child);
-    await deps.close();
+  await refreshAll(deps, 1_000);
+  for (let round = 0; round < context.runs; round += 1) {
+    bare.push(await bareLoop(url, COUNT));
+    const before = mapValues(parts, (pids) => cpuMs(...pids));
+    ours.push(perSecond(COUNT, await refreshAll(deps, COUNT)));
+    for (const [name, pids] of Object.entries(parts)) shares[name] = (cpuMs(...pids) - before[name]!) / COUNT;
+    context.say(`  bare ${bare.at(-1)}/s, ours ${ours.at(-1)}/s`);
   }
   return {
     ratios: ours.map((rate, round) => rate / bare[round]!),
@@ -56,24 +48,6 @@ async function run(context: BenchContext): Promise<Result> {
 
 function mapValues<A, B>(record: Record<string, A>, map: (value: A) => B): Record<string, B> {
   return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, map(value)]));
-}
-
-/** Variables of a service `stub` whose token endpoint is the stub server. */
-export function stubProvider(url: string): Record<string, string> {
-  return {
-    KEYTURN_PROVIDERS: 'stub',
-    KEYTURN_PROVIDER_STUB_TYPE: 'oauth2',
-    KEYTURN_PROVIDER_STUB_CLIENT_ID: 'bench',
-    KEYTURN_PROVIDER_STUB_CLIENT_SECRET: 'bench',
-    KEYTURN_PROVIDER_STUB_AUTHORIZE_URL: `${url}/authorize`,
-    KEYTURN_PROVIDER_STUB_TOKEN_URL: `${url}/token`,
-  };
-}
-
-async function bareLoop(url: string): Promise<number> {
-  const { child, message } = await forkAndHear<{ ms: number }>('./bare-refresh.ts', [url, String(COUNT)]);
-  await end(child);
-  return perSecond(COUNT, message.ms);
 }
 
 const GIVE_UP_MS = 120_000;

@@ -1,17 +1,15 @@
-import { startApi } from '../api-process.ts';
+import { seedCredentials } from '../../testkit/credentials.ts';
+import { openBed } from '../bed.ts';
 import { end, forkAndHear } from '../children.ts';
 import { type Bench, type BenchContext, perSecond, quantile, type Result } from '../contract.ts';
 import { cpuMs } from '../cpu.ts';
 import { generateLoad, message } from '../generate-load.ts';
-import { openBench } from '../open.ts';
-import { seedCredentials } from '../seed.ts';
-import { stubProvider } from './refresh.ts';
 
 const REQUESTS = 30_000;
 const CREDENTIALS = 2_000;
 const CONNECTIONS = 100;
 
-export const plugin: Bench = {
+export const bench: Bench = {
   name: 'release',
   about: `token releases, each on the audit log first, ${CONNECTIONS} connections, against bare Fastify + findOne by id`,
   goal: 1.5,
@@ -20,13 +18,11 @@ export const plugin: Bench = {
 };
 
 async function run(context: BenchContext): Promise<Result> {
-  const env = context.environment(stubProvider('http://127.0.0.1:9'));
-  const deps = await openBench(env);
-  const api = await startApi(env);
-  const bareServer = await forkAndHear<{ port: number }>('./bare-release.ts', [
-    env.MONGODB_URI!,
-    env.KEYTURN_DATABASE!,
-  ]);
+  await using bed = await openBed(context);
+  const { deps, env } = bed;
+  const api = await bed.startApi();
+  const args = [env.MONGODB_URI!, env.KEYTURN_DATABASE!];
+  const bareServer = await forkAndHear<{ port: number }>('./bare-release.ts', args);
   const bare: number[] = [];
   const ours: number[] = [];
   let apiCpu = 0;
@@ -45,8 +41,7 @@ async function run(context: BenchContext): Promise<Result> {
       context.say(`  bare ${bare.at(-1)}/s, ours ${ours.at(-1)}/s`);
     }
   } finally {
-    await Promise.all([end(api.child), end(bareServer.child)]);
-    await deps.close();
+    await end(bareServer.child);
   }
   return {
     ratios: ours.map((rate, round) => rate / bare[round]!),

@@ -1,24 +1,23 @@
 import type { ChildProcess } from 'node:child_process';
 import { setTimeout as pause } from 'node:timers/promises';
 import { openMaterial } from '../../src/shared/keys/material.ts';
-import { countRemaining, requestRotation } from '../../src/shared/keys/rotation/requests.ts';
+import { requestRotation } from '../../src/shared/keys/rotation/requests.ts';
 import { VARIABLES } from '../../src/shared/platform/config/variables.ts';
 import type { Deps } from '../../src/shared/runtime/deps.ts';
 import type { KeyRotationDoc } from '../../src/shared/store/keys/key-rotations.ts';
-import { startApi } from '../api-process.ts';
+import { countBacklog } from '../../src/shared/store/reseal-backlog.ts';
+import { seedCredentials } from '../../testkit/credentials.ts';
+import { openBed } from '../bed.ts';
 import { end, forkFile } from '../children.ts';
 import { type Bench, type BenchContext, perSecond, quantile, type Result } from '../contract.ts';
 import { generateLoad, message } from '../generate-load.ts';
-import { openBench } from '../open.ts';
-import { seedCredentials } from '../seed.ts';
-import { stubProvider } from './refresh.ts';
 
 const COUNT = 100_000;
 const KILLS = 3;
 const LOAD = { connections: 20, requests: 4_000 };
 const GIVE_UP_MS = 600_000;
 
-export const plugin: Bench = {
+export const bench: Bench = {
   name: 'reseal',
   about: `a data key rotates over ${COUNT} credentials and ${KILLS} kill -9; then again at the default pace, under token releases`,
   goal: null,
@@ -27,41 +26,33 @@ export const plugin: Bench = {
 };
 
 async function run(context: BenchContext): Promise<Result> {
-  const env = context.environment({
-    ...stubProvider('http://127.0.0.1:9'),
-    KEYTURN_KEY_REFRESH_SECONDS: '1',
-    KEYTURN_LEASE_SECONDS: '3',
-    KEYTURN_QUEUES: 'reseal,sweep',
+  await using bed = await openBed(context, {
+    extra: { KEYTURN_KEY_REFRESH_SECONDS: '1', KEYTURN_LEASE_SECONDS: '3', KEYTURN_QUEUES: 'reseal,sweep' },
   });
-  const deps = await openBench(env);
-  const api = await startApi(env);
+  const { deps, env } = bed;
+  const api = await bed.startApi();
   const { tenantId } = api;
-  try {
-    const ids = await seedCredentials(deps, { count: COUNT, service: 'stub', tenantId });
-    context.say('  seeded');
-    const reader = startReader(deps, ids);
-    const killed = await rotateOverKills(deps, env, tenantId, context.say);
-    const checked = await reader();
-    context.say(`  ${killed.rate}/s over ${KILLS} kills; ${checked.reads} reads, ${checked.failures} failures`);
-    const messages = ids.slice(0, 5_000).map((id) => message('GET', `/v1/credentials/${id}/token`, api.key));
-    const paced = await releaseMeanwhile(deps, env, { port: api.port, messages, tenantId });
-    return {
-      ratios: [paced.during / paced.quiet],
-      figures: {
-        'sealed anew/s, unpaced, one worker': killed.rate,
-        'seconds from request to the old key retired, with kills': Math.round(killed.totalMs / 1_000),
-        'values left under the old key': killed.left,
-        'reads while it went on': checked.reads,
-        'reads that failed': checked.failures,
-        [`sealed anew/s at the default pace of ${VARIABLES.resealPerSecond.default}`]: paced.rate,
-        'releases/s before and after': paced.quiet,
-        'releases/s while it went on': paced.during,
-      },
-    };
-  } finally {
-    await end(api.child);
-    await deps.close();
-  }
+  const ids = await seedCredentials(deps, { count: COUNT, service: 'stub', tenantId });
+  context.say('  seeded');
+  const reader = startReader(deps, ids);
+  const killed = await rotateOverKills(deps, env, tenantId, context.say);
+  const checked = await reader();
+  context.say(`  ${killed.rate}/s over ${KILLS} kills; ${checked.reads} reads, ${checked.failures} failures`);
+  const messages = ids.slice(0, 5_000).map((id) => message('GET', `/v1/credentials/${id}/token`, api.key));
+  const paced = await releaseMeanwhile(deps, env, { port: api.port, messages, tenantId });
+  return {
+    ratios: [paced.during / paced.quiet],
+    figures: {
+      'sealed anew/s, unpaced, one worker': killed.rate,
+      'seconds from request to the old key retired, with kills': Math.round(killed.totalMs / 1_000),
+      'values left under the old key': killed.left,
+      'reads while it went on': checked.reads,
+      'reads that failed': checked.failures,
+      [`sealed anew/s at the default pace of ${VARIABLES.resealPerSecond.default}`]: paced.rate,
+      'releases/s before and after': paced.quiet,
+      'releases/s while it went on': paced.during,
+    },
+  };
 }
 
 /** Opens secrets at random until it is told to stop: what a release does with them. */
@@ -105,7 +96,11 @@ async function rotateOverKills(deps: Deps, env: Record<string, string>, tenantId
     say(`  ${last.moved} sealed anew${kill < KILLS ? ', killed' : ''}`);
   }
   const done = await current(deps, rotation);
-  return { rate: quantile(rates, 0.5), totalMs: performance.now() - begin, left: await countRemaining(deps, done) };
+  return {
+    rate: quantile(rates, 0.5),
+    totalMs: performance.now() - begin,
+    left: await countBacklog(deps.database, done),
+  };
 }
 
 async function releaseMeanwhile(

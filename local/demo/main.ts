@@ -1,7 +1,8 @@
 /** `npm run demo`: the whole life of a credential on this machine, from consent to a forged log. Nothing is left behind. */
-import type { Environment } from '../apt.ts';
-import { STEPS, type Story } from './steps.ts';
-import { openWorld } from './world.ts';
+import type { Environment } from '../tools/apt.ts';
+import type { Story } from './stage/contract.ts';
+import { openWorld } from './stage/world.ts';
+import { STEPS } from './story.ts';
 
 const say = (line: string) => process.stdout.write(`${line}\n`);
 const running = new AsyncDisposableStack();
@@ -20,7 +21,7 @@ async function main(env: Environment): Promise<void> {
   say('Keyturn demo. SANDBOX: the provider is a pretended one, everything runs on loopback.');
   const world = await openWorld(env, running, (line) => say(`     ${line}`));
   say(`     servers, provider and Keyturn are up (${seconds(startedAt)} s)\n`);
-  const story: Story = { credentialId: '' };
+  const story: Story = { credentialId: '', webhookSecret: '' };
   for (const [index, { title, run }] of STEPS.entries()) {
     const stepAt = performance.now();
     const lines = await run(world, story).catch((error: Error) => {

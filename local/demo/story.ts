@@ -1,17 +1,12 @@
-/** The demo, step by step: each says what it showed, and throws when that is not so. */
+/** The demo, step by step. */
+import type { Step } from './stage/contract.ts';
 import { connect, contain, reconnect } from './steps/consent.ts';
 import { tamper, verify } from './steps/log.ts';
 import { refresh } from './steps/refresh.ts';
 import { rotate } from './steps/rotate.ts';
 import { deliver, subscribe } from './steps/tell.ts';
-import type { World } from './world.ts';
 
-/** What later steps need of earlier ones. */
-export type Story = { credentialId: string };
-
-export type Step = { title: string; run(world: World, story: Story): Promise<string[]> };
-
-export const STEPS: Step[] = [
+export const STEPS: readonly Step[] = [
   { title: 'Someone subscribes to what happens', run: subscribe },
   { title: 'A person connects an account', run: connect },
   { title: 'The token is refreshed', run: refresh },

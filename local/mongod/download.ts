@@ -1,10 +1,10 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { startChild } from './children.ts';
-import type { FindContext } from './mongod.ts';
+import { startChild } from '../tools/children.ts';
+import type { FindContext } from './contract.ts';
 
-const PROGRAM = fileURLToPath(new URL('./mongod-download-child.ts', import.meta.url));
+const PROGRAM = fileURLToPath(new URL('./download-child.ts', import.meta.url));
 /** On a closed network nothing arrives at all. */
 const FIRST_BYTE_MS = 5_000;
 const STALLED_MS = 60_000;

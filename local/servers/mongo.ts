@@ -1,12 +1,9 @@
 import type { ChildProcess } from 'node:child_process';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MongoClient } from 'mongodb';
 import { MongoMemoryServer } from 'mongodb-memory-server-core';
-import type { Environment } from './apt.ts';
-import { findMongod } from './mongod.ts';
-import { freePort } from './ports.ts';
-import { findRedis, type RedisServer, startRedis } from './redis.ts';
+import { freePort } from '../tools/ports.ts';
 import { KeptReplicaSet } from './replica-set.ts';
 
 const REPLICA_SET = 'keyturn';
@@ -147,35 +144,4 @@ async function killAndWait(child: ChildProcess | undefined): Promise<void> {
   const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   child.kill('SIGKILL');
   await exited;
-}
-
-/** Both servers of Keyturn, started by us. */
-export type Servers = { mongo: MongoServer; redis: RedisServer; stop(): Promise<void> };
-
-export type ServersOptions = {
-  /** KEYTURN_MONGOD, PATH, XDG_CACHE_HOME. */
-  env: Environment;
-  dir: string;
-  /** Deletes `dir` on stop. */
-  ephemeral?: boolean;
-  progress: (line: string) => void;
-};
-
-/**
- * Finds and starts MongoDB and Redis with their data under `dir`. MongoDB comes first: it locks its data, and so keeps a
- * second Redis off the same files. Throws one sentence that says what is missing.
- */
-export async function startServers({ env, dir, ephemeral = false, progress }: ServersOptions): Promise<Servers> {
-  const redisBinary = await findRedis(env, progress);
-  const mongoBinary = await findMongod({ env, progress });
-  const mongo = await startMongo({ binary: mongoBinary, dir: join(dir, 'mongo') });
-  const redis = await startRedis({ binary: redisBinary, dir: join(dir, 'redis') }).catch(async (error: unknown) => {
-    await mongo.stop();
-    throw error;
-  });
-  const stop = async () => {
-    await Promise.all([mongo.stop(), redis.stop()]);
-    if (ephemeral) await rm(dir, { recursive: true, force: true });
-  };
-  return { mongo, redis, stop };
 }

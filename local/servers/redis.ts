@@ -1,12 +1,12 @@
 import { access, constants, mkdir } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { Redis } from 'ioredis';
-import { aptInstall, type Environment, type Install } from './apt.ts';
-import { type Child, startChild } from './children.ts';
-import { freePort } from './ports.ts';
+import { aptInstall, type Environment, type Install } from '../tools/apt.ts';
+import { type Child, startChild } from '../tools/children.ts';
+import { freePort } from '../tools/ports.ts';
 
 const NAMES = ['redis-server', 'valkey-server'];
-const READY_WITHIN_MS = 15_000;
+const READY_WITHIN_MS = 60_000;
 const ADVICE =
   'No redis-server or valkey-server was found: install one of them (for instance `apt-get install redis-server`), ' +
   'or set REDIS_URL, or run `docker compose up`.';
@@ -98,14 +98,13 @@ async function launch(binary: string, dir: string, port: number): Promise<Child>
   };
   child.process.stdout?.on('data', keep);
   child.process.stderr?.on('data', keep);
-  const ended = child.exited.then(() => 'ended' as const);
-  if ((await Promise.race([answersPing(port), ended])) === true) return child;
+  if (await answersPing(port, child.exited)) return child;
   await child.stop('SIGKILL');
   throw new Error(`${binary} did not start: ${output.trim() || 'no answer to PING'}`);
 }
 
-/** True once the server answers and has read its data. Asks once per 20 ms. */
-async function answersPing(port: number): Promise<boolean> {
+/** True once the server answers and has read its data; false when it ended before. Asks once per 20 ms. */
+async function answersPing(port: number, ended: Promise<unknown>): Promise<boolean> {
   const client = new Redis({
     port,
     host: '127.0.0.1',
@@ -115,6 +114,7 @@ async function answersPing(port: number): Promise<boolean> {
   });
   client.on('error', () => {});
   const timer = setTimeout(() => client.disconnect(), READY_WITHIN_MS);
+  void ended.then(() => client.disconnect());
   try {
     return (await client.ping()) === 'PONG';
   } catch {

@@ -12,7 +12,7 @@ export type FollowOptions = {
   init?: (url: URL) => RequestInit;
 };
 
-const MOST_REDIRECTS = 10;
+const MAX_REDIRECTS = 10;
 
 /** A browser with an empty cookie jar: a person of its own. Cookies are kept by origin and path. */
 export function openBrowser(): Browser {
@@ -37,7 +37,7 @@ export function openBrowser(): Browser {
 
   const follow: Browser['follow'] = async (address, { stop = () => false, init = () => ({}) } = {}) => {
     let url = new URL(address);
-    for (let hop = 0; hop < MOST_REDIRECTS; hop += 1) {
+    for (let hop = 0; hop < MAX_REDIRECTS; hop += 1) {
       if (stop(url)) return { url: url.href, response: null };
       const response = await request(url, init(url));
       const location = response.headers.get('location');
@@ -45,7 +45,7 @@ export function openBrowser(): Browser {
       await response.body?.cancel();
       url = new URL(location, url);
     }
-    throw new Error(`more than ${MOST_REDIRECTS} redirects`);
+    throw new Error(`more than ${MAX_REDIRECTS} redirects`);
   };
 
   return { request, follow };

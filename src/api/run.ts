@@ -1,6 +1,7 @@
 import { bootstrap } from '../shared/access/bootstrap.ts';
 import { reviveRetiredKeys } from '../shared/keys/rotation/retired-key-values.ts';
 import { systemClock } from '../shared/platform/clock.ts';
+import { aborted } from '../shared/platform/concurrency/aborted.ts';
 import type { Config } from '../shared/platform/config/parse.ts';
 import { AppError } from '../shared/platform/errors.ts';
 import { makeLog } from '../shared/platform/log.ts';
@@ -49,13 +50,6 @@ async function listen(app: App, { host, port }: Config): Promise<string> {
     const detail = `KEYTURN_HOST and KEYTURN_PORT: cannot listen on ${host}, port ${port} (${(cause as { code?: string }).code}).`;
     throw new AppError('config_invalid', { cause, detail });
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }
 
 /** Stops accepting and lets requests in hand end; cuts off what is not done in time. */

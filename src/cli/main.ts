@@ -1,7 +1,7 @@
 #!/usr/bin/env node
-/** The operator's command line. Exit codes: 0 well, 1 the answer is no, 2 it could not be done. */
+/** The operator's command line. Exit codes: 0 the answer is good, 1 the answer is no, 2 it could not be done. */
 import { parseConfig } from '../shared/platform/config/parse.ts';
-import { AppError } from '../shared/platform/errors.ts';
+import { toAppError } from '../shared/platform/errors.ts';
 import { runCommand } from './run.ts';
 
 try {
@@ -10,7 +10,9 @@ try {
     print: (line) => process.stdout.write(`${line}\n`),
   });
 } catch (error) {
-  if (!(error instanceof AppError)) throw error;
-  process.stderr.write(`${error.message}\n`);
+  const problem = toAppError(error);
+  // A mistake of ours: its stack trace tells more than the public text.
+  if (problem !== error && problem.code === 'internal') throw error;
+  process.stderr.write(`${problem.message}\n`);
   process.exitCode = 2;
 }

@@ -1,22 +1,19 @@
 import { type ParseArgsOptionsConfig, parseArgs } from 'node:util';
 import { AppError } from '../shared/platform/errors.ts';
-import { loadPlugin, pluginNames } from '../shared/platform/plugins.ts';
-import type { Call, Command, ExitCode } from './command.ts';
-
-const FOLDER = new URL('./commands/', import.meta.url);
+import type { Call, Command, ExitCode } from './base/command.ts';
+import { COMMANDS } from './commands.ts';
 
 /** Runs `<noun> <verb> [options]`. Throws `invalid_request` with what to type when that is no command. */
 export async function runCommand(args: string[], given: Omit<Call, 'options'>): Promise<ExitCode> {
-  const commands = await loadCommands();
   const [noun, verb, ...rest] = args;
   if (noun === undefined || noun === '--help' || noun === 'help') {
-    given.print(overview(commands));
+    given.print(overview());
     return 0;
   }
-  const command = commands.find((one) => one.noun === noun && one.verb === verb);
+  const command = COMMANDS.find((one) => one.noun === noun && one.verb === verb);
   if (!command) {
     throw new AppError('invalid_request', {
-      detail: `There is no command "${[noun, verb].filter(Boolean).join(' ')}".\n\n${overview(commands)}`,
+      detail: `There is no command "${[noun, verb].filter(Boolean).join(' ')}".\n\n${overview()}`,
     });
   }
   const options = parse(rest, command);
@@ -25,11 +22,6 @@ export async function runCommand(args: string[], given: Omit<Call, 'options'>): 
     return 0;
   }
   return command.run({ ...given, options });
-}
-
-async function loadCommands(): Promise<Command[]> {
-  const names = await pluginNames(FOLDER, import.meta.url);
-  return Promise.all(names.map((name) => loadPlugin<Command>(FOLDER, import.meta.url, 'command', name)));
 }
 
 function parse(args: string[], command: Command): Call['options'] {
@@ -41,8 +33,8 @@ function parse(args: string[], command: Command): Call['options'] {
   }
 }
 
-function overview(commands: Command[]): string {
-  const rows = commands.map(({ noun, verb, about }) => `  ${`${noun} ${verb}`.padEnd(24)}${about}`);
+function overview(): string {
+  const rows = COMMANDS.map(({ noun, verb, about }) => `  ${`${noun} ${verb}`.padEnd(24)}${about}`);
   return ['Usage: keyturn <noun> <verb> [options]', '', ...rows, '', '`--help` after a command says more.'].join('\n');
 }
 

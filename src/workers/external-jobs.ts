@@ -1,25 +1,25 @@
 /**
- * Jobs that others add. Their outcome is told to whoever added them, and stays in Redis for a while; what they carried does
- * not: it may be what nobody should have put there.
+ * Jobs that others add. Their outcome stays in Redis for a while, so that the sender can read it. Their payload does not: it may
+ * hold a secret that should never have been put there.
  */
 import { DelayedError, type Job as Message, UnrecoverableError } from 'bullmq';
 import { type AppError, toAppError } from '../shared/platform/errors.ts';
 import { toProblem } from '../shared/platform/problem-schema.ts';
 import type { External, Job, WorkerDeps } from '../shared/work/job.ts';
 
-/** How long the outcome is there to be read. Seconds, and jobs. A job's own options win. */
+/** How long the outcome can be read: an age in seconds and a number of jobs. A job's own options win. */
 export const EXTERNAL_KEEP = {
   removeOnComplete: { age: 3_600, count: 10_000 },
   removeOnFail: { age: 86_400, count: 10_000 },
 } as const;
 
 const PAUSE_MS = 2_000;
-/** So often a job is begun that ends in a failure which nobody foresaw. */
+/** A job that fails in a way that nobody foresaw is begun this often, then refused. */
 const MAX_STARTS = 10;
 
 /**
- * Works on one, and returns the answer for its result. What cannot be done yet is put off without being counted; a refusal
- * fails the job with its problem (RFC 9457) as the reason, at once and for good.
+ * Processes one job and returns its answer, which becomes the job's result. A job that cannot be done yet is put off, and
+ * that is not counted as an attempt. A refusal fails the job at once and for good, with its problem (RFC 9457) as the reason.
  */
 export async function answerExternal(
   deps: Pick<WorkerDeps, 'clock'>,

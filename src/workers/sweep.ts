@@ -1,133 +1,114 @@
 /**
- * Turns what MongoDB says is due into jobs. Its cost grows with what is due: every due date has a partial index. A claim
- * moves the date ahead, so that any number of sweepers share the work; when a claimed job gets lost with Redis, the
- * date comes round again. A missed tick is harmless.
+ * Turns what MongoDB says is due into jobs. Its cost grows with what is due: every due date has a partial index. When a claimed
+ * job gets lost with Redis, the date comes round again; a round that is missed is harmless.
  */
-import type { Document } from 'mongodb';
 import { eventRow } from '../shared/events/catalogue.ts';
-import { chunk, JOB_SIZE } from '../shared/queue/hints.ts';
-import { type JobName, type JobPayload, PRIORITY } from '../shared/queue/jobs.ts';
-import type { CollectionName } from '../shared/store/database.ts';
+import { chunk } from '../shared/platform/concurrency/chunk.ts';
+import { JOB_SIZE, type JobName, type JobPayload, PRIORITY } from '../shared/queue/jobs.ts';
+import { DUE as chains } from '../shared/store/audit/heads.ts';
+import { listTenantsInInbox } from '../shared/store/audit/inbox.ts';
+import type { DueDate } from '../shared/store/base/due-date.ts';
+import { DUE as incidents } from '../shared/store/compromise/incidents.ts';
+import { DUE as subscriptions } from '../shared/store/delivery/subscriptions.ts';
+import { claimDue, type DueDoc, giveUpClaims } from '../shared/store/due.ts';
+import { DUE as keyRotations } from '../shared/store/keys/key-rotations.ts';
+import { DUE as credentials } from '../shared/store/lifecycle/credentials-due.ts';
+import { DUE as events } from '../shared/store/lifecycle/events.ts';
 import type { WorkerDeps } from '../shared/work/job.ts';
 
-type SweepDeps = Pick<WorkerDeps, 'database' | 'clock' | 'random' | 'hints' | 'log' | 'config'>;
+type SweepDeps = Pick<WorkerDeps, 'database' | 'clock' | 'random' | 'hints'>;
 
-/** One kind of work that comes due: a date in a collection, and the jobs that it turns into. */
+type DueJob = { [N in JobName]: { queue: N; payload: JobPayload<N> } }[JobName];
+
+/** One kind of work that comes due: its date, and how to claim what has come due as jobs. */
 type DueRow = {
-  in: CollectionName;
-  /** The due date's field; a partial index is on it. */
-  field: string;
-  /** Keeps the date that was due until a worker has settled it. */
-  claim?: string;
-  /** Tells what was handed over from what is due by itself within the time of a claim. Absent: it waits for that time. */
-  isClaimed?: Document;
-  /** What `jobs` needs of a document besides its id. */
-  read?: string[];
-  jobs(docs: DueDoc[]): { queue: JobName; payload: JobPayload<JobName> }[];
+  date: DueDate<string>;
+  claim(deps: SweepDeps): Promise<{ jobs: DueJob[]; claimed: number; isLast: boolean }>;
 };
 
-type DueDoc = { _id: string; [field: string]: unknown };
+const CLAIM_SIZE = 1_000;
+/** From this many waiting jobs on, the sweep claims nothing more for a queue: a backlog in MongoDB costs nothing. */
+const MAX_WAITING = 400;
 
 const reason = 'due';
 
-/** Credentials of one service to a job: a slow provider holds up its own jobs only. */
-const byService = (queue: JobName) => (docs: DueDoc[]) =>
-  groups(docs, (doc) => doc.service as string).flatMap(([service, ids]) =>
-    chunk(ids, JOB_SIZE).map((credentialIds) => ({ queue, payload: { credentialIds, service, reason } })),
-  );
+/** A row: a date, and the jobs that documents turn into. */
+function due<R extends string>(date: DueDate<R>, toJobs: (docs: DueDoc<R>[]) => DueJob[]): DueRow {
+  return {
+    date,
+    claim: async ({ database, clock, random }) => {
+      const at = { now: new Date(clock.now()), fraction: random.fraction() };
+      const { docs, isLast } = await claimDue(database, date, { ...at, limit: CLAIM_SIZE });
+      return { jobs: toJobs(docs), claimed: docs.length, isLast };
+    },
+  };
+}
 
-/** Everything that is ever due. A new kind of work is a row here and an index in `database.ts`. */
-const DUE: DueRow[] = [
-  ...(['refresh', 'expire', 'validate'] as const).map((what) => ({
-    in: 'credentials' as const,
-    field: `due.${what}`,
-    claim: `claimed.${what}`,
-    isClaimed: { [`claimed.${what}`]: { $exists: true } },
-    read: ['service'],
-    jobs: byService('refresh'),
-  })),
-  {
-    in: 'credentials',
-    field: 'due.rotate',
-    claim: 'claimed.rotate',
-    isClaimed: { 'claimed.rotate': { $exists: true } },
-    read: ['service'],
-    jobs: byService('rotate'),
-  },
-  {
-    // The relay: events whose hint was lost, and those that are to be tried again.
-    in: 'events',
-    field: 'dueAt',
-    isClaimed: { status: 'accepted' },
-    read: ['type'],
-    jobs: (docs) =>
-      groups(docs, (doc) => eventRow(doc.type as string)?.queue).flatMap(([queue, ids]) =>
-        queue ? chunk(ids, JOB_SIZE).map((eventIds) => ({ queue, payload: { eventIds, reason } })) : [],
-      ),
-  },
-  {
-    // Playbooks that wait or were interrupted.
-    in: 'incidents',
-    field: 'dueAt',
-    jobs: (docs) => docs.map(({ _id }) => ({ queue: 'respond', payload: { ids: [_id], reason } })),
-  },
-  {
-    // Tenants whose log has entries that the rules have not seen.
-    in: 'audit_heads',
-    field: 'detectAt',
-    jobs: (docs) => docs.map(({ _id }) => ({ queue: 'detect', payload: { tenantIds: [_id], reason } })),
-  },
-  {
-    // Subscribers to be told of new entries, checkpoints to be signed. The id of a head is its tenant's.
-    in: 'audit_heads',
-    field: 'dueAt',
-    jobs: (docs) => docs.map(({ _id }) => ({ queue: 'audit', payload: { tenantId: _id, reason } })),
-  },
-  {
-    // Rotations of keys that go on.
-    in: 'key_rotations',
-    field: 'dueAt',
-    jobs: (docs) => docs.map(({ _id }) => ({ queue: 'reseal', payload: { ids: [_id], reason } })),
-  },
-  {
-    // A job for each: a slow consumer holds up its own only.
-    in: 'subscriptions',
-    field: 'dueAt',
-    jobs: (docs) => docs.map(({ _id }) => ({ queue: 'deliver', payload: { ids: [_id], reason } })),
-  },
+/** Everything that is ever due. A new kind of work is a row here, and a `DUE` with an index at its collection. */
+const ROWS: readonly DueRow[] = [
+  due(credentials.refresh, byService('refresh')),
+  due(credentials.expire, byService('refresh')),
+  due(credentials.validate, byService('refresh')),
+  due(credentials.rotate, byService('rotate')),
+  due(events, byQueue),
+  due(incidents, (docs) => docs.map(({ _id }) => ({ queue: 'respond', payload: { ids: [_id], reason } }))),
+  due(chains.detect, (docs) => docs.map(({ _id }) => ({ queue: 'detect', payload: { tenantIds: [_id], reason } }))),
+  due(chains.tell, (docs) => docs.map(({ _id }) => ({ queue: 'audit', payload: { tenantId: _id, reason } }))),
+  due(keyRotations, (docs) => docs.map(({ _id }) => ({ queue: 'reseal', payload: { ids: [_id], reason } }))),
+  // A job for each: a slow consumer holds up its own deliveries only.
+  due(subscriptions, (docs) => docs.map(({ _id }) => ({ queue: 'deliver', payload: { ids: [_id], reason } }))),
 ];
 
-const CLAIM_SIZE = 1_000;
-/** A claim is good for this long; then its work is due again. Milliseconds. */
-const CLAIM_MS = 30_000;
-/** So many jobs may wait in a queue before the sweep stops claiming for it: a backlog in MongoDB costs nothing. */
-const MAX_WAITING = 400;
+/** Credentials of one service to a job: a slow provider holds up its own jobs only. */
+function byService(queue: 'refresh' | 'rotate') {
+  return (docs: DueDoc<'service'>[]): DueJob[] =>
+    [...Map.groupBy(docs, (doc) => doc.service)].flatMap(([service, group]) =>
+      parts(group).map((credentialIds) => ({ queue, payload: { credentialIds, service, reason } })),
+    );
+}
+
+function byQueue(docs: DueDoc<'type'>[]): DueJob[] {
+  return [...Map.groupBy(docs, (doc) => eventRow(doc.type)?.queue)].flatMap(([queue, group]) =>
+    queue ? parts(group).map((eventIds) => ({ queue, payload: { eventIds, reason } })) : [],
+  );
+}
+
+function parts(docs: { _id: string }[]): string[][] {
+  const ids = docs.map(({ _id }) => _id);
+  return chunk(ids, JOB_SIZE);
+}
 
 /** One look at everything that may be due. Resolves to the number of objects handed to workers. */
 export async function sweep(deps: SweepDeps): Promise<number> {
   // Without Redis a claim would only delay the work.
-  if (!(await deps.hints.remembers())) for (const row of DUE) await giveUpClaims(deps, row);
+  if (!(await deps.hints.remembers())) for (const { date } of ROWS) await giveUp(deps, date);
   let total = await sweepInbox(deps);
-  for (const row of DUE) total += await sweepRow(deps, row);
+  for (const row of ROWS) total += await sweepRow(deps, row);
   return total;
 }
 
 async function sweepRow(deps: SweepDeps, row: DueRow): Promise<number> {
   for (let total = 0; ; ) {
-    const { docs, isLast } = await claimDue(deps, row);
-    const jobs = Map.groupBy(row.jobs(docs), ({ queue }) => queue);
+    const { jobs, claimed, isLast } = await row.claim(deps);
+    const groups = Map.groupBy(jobs, ({ queue }) => queue);
     try {
-      for (const [queue, group] of jobs) {
-        const hints = group.map(({ payload }) => ({ payload, priority: PRIORITY.normal }));
-        await deps.hints.add(queue as 'refresh', hints as never);
+      for (const [queue, group] of groups) {
+        await deps.hints.add(
+          queue,
+          group.map(({ payload }) => ({ payload, priority: PRIORITY.normal })),
+        );
       }
     } catch (error) {
-      await giveUpClaims(deps, row);
+      await giveUp(deps, row.date);
       throw error;
     }
-    total += docs.length;
-    if (isLast || (await isBackedUp(deps, [...jobs.keys()]))) return total;
+    total += claimed;
+    if (isLast || (await isBackedUp(deps, [...groups.keys()]))) return total;
   }
+}
+
+function giveUp({ database, clock }: SweepDeps, date: DueDate<string>): Promise<void> {
+  return giveUpClaims(database, date, new Date(clock.now()));
 }
 
 async function isBackedUp(deps: SweepDeps, queues: JobName[]): Promise<boolean> {
@@ -135,49 +116,10 @@ async function isBackedUp(deps: SweepDeps, queues: JobName[]): Promise<boolean> 
   return waiting.some((count) => count >= MAX_WAITING);
 }
 
-/** Claims up to `CLAIM_SIZE` documents in two calls. Two sweepers never claim the same one. `isLast`: no more are due. */
-async function claimDue(deps: SweepDeps, row: DueRow): Promise<{ docs: DueDoc[]; isLast: boolean }> {
-  const collection = deps.database.db.collection<DueDoc>(row.in);
-  const now = new Date(deps.clock.now());
-  // What this sweeper claimed is found again by the very date that it set.
-  const until = new Date(now.getTime() + CLAIM_MS + Math.floor(deps.random.fraction() * CLAIM_MS));
-  const set: Document = { [row.field]: until };
-  if (row.claim) set[row.claim] = { $ifNull: [`$${row.claim}`, `$${row.field}`] };
-  const projection = Object.fromEntries((row.read ?? ['_id']).map((field) => [field, 1]));
-  const found = (await collection
-    .find({ [row.field]: { $lte: now } }, { projection })
-    .sort({ [row.field]: 1 })
-    .limit(CLAIM_SIZE)
-    .toArray()) as DueDoc[];
-  const isLast = found.length < CLAIM_SIZE;
-  if (found.length === 0) return { docs: [], isLast };
-  const ids = found.map((doc) => doc._id);
-  const claimed = await collection.updateMany({ _id: { $in: ids }, [row.field]: { $lte: now } }, [{ $set: set }]);
-  if (claimed.modifiedCount === found.length) return { docs: found, isLast };
-  // Another sweeper was faster with some of them.
-  const ours = await collection.find({ _id: { $in: ids }, [row.field]: until }, { projection }).toArray();
-  return { docs: ours as DueDoc[], isLast };
-}
-
-/**
- * What was claimed and may have been lost with its jobs is due again now, not when its claim ends. Of other sweepers' claims
- * too: a job that comes twice finds nothing to do.
- */
-async function giveUpClaims(deps: SweepDeps, row: DueRow): Promise<void> {
-  if (!row.isClaimed) return;
-  const now = deps.clock.now();
-  const filter = { [row.field]: { $gt: new Date(now), $lte: new Date(now + 2 * CLAIM_MS) }, ...row.isClaimed };
-  await deps.database.db.collection<DueDoc>(row.in).updateMany(filter, { $set: { [row.field]: new Date(now) } });
-}
-
-function groups<K>(docs: DueDoc[], key: (doc: DueDoc) => K): [K, string[]][] {
-  return [...Map.groupBy(docs, key)].map(([name, group]) => [name, group.map((doc) => doc._id)]);
-}
-
 /** Tenants with entries that wait for their place in the chain. */
-async function sweepInbox(deps: SweepDeps): Promise<number> {
-  const tenants = await deps.database.collection('audit_inbox').distinct('tenantId');
-  await deps.hints.add(
+async function sweepInbox({ database, hints }: SweepDeps): Promise<number> {
+  const tenants = await listTenantsInInbox(database);
+  await hints.add(
     'audit',
     tenants.map((tenantId) => ({ payload: { tenantId, reason }, id: `audit-${tenantId}` })),
   );

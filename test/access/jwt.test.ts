@@ -1,7 +1,6 @@
-import { once } from 'node:events';
-import { createServer } from 'node:http';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { afterAll, describe, expect, test } from 'vitest';
+import { serveOnLoopback } from '../../local/tools/loopback.ts';
 import { FIRST_TENANT_ID } from '../../src/shared/access/bootstrap.ts';
 import { makeJwtAuth } from '../../src/shared/access/jwt.ts';
 import { parseConfig } from '../../src/shared/platform/config/parse.ts';
@@ -25,25 +24,13 @@ afterAll(() => issuerServer.stop());
 async function startIssuer() {
   const keys = [{ ...(await exportJWK(pair.publicKey)), kid: 'k1', alg: 'ES256', use: 'sig' }];
   let asked = 0;
-  const server = createServer((request, response) => {
+  const { url: issuer, stop } = await serveOnLoopback((request, response) => {
     asked += 1;
-    const { port } = server.address() as { port: number };
-    const issuer = `http://127.0.0.1:${port}`;
     const isKeys = request.url === '/keys';
     response.setHeader('content-type', 'application/json');
     response.end(JSON.stringify(isKeys ? { keys } : { issuer, jwks_uri: `${issuer}/keys` }));
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  return {
-    issuer: `http://127.0.0.1:${port}`,
-    asked: () => asked,
-    stop: () => {
-      server.close();
-      server.closeAllConnections();
-    },
-  };
+  return { issuer, asked: () => asked, stop };
 }
 
 type Claims = Record<string, unknown>;

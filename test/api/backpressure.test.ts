@@ -1,7 +1,7 @@
 import { connect } from 'node:net';
 import { describe, expect, test } from 'vitest';
-import { until } from '../../testkit/signals.ts';
 import { testEnvironment } from '../../testkit/system.ts';
+import { until } from '../../testkit/until.ts';
 import { ACME, expectProblem, importEvent, startApi } from './support.ts';
 
 const LIMIT = 3;

@@ -1,10 +1,10 @@
 import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { freePort } from '../../local/ports.ts';
-import { startProcess } from '../../testkit/process.ts';
+import { freePort } from '../../local/tools/ports.ts';
+import { startProcess } from '../../testkit/processes/keyturn.ts';
+import { startOtlpCollector } from '../../testkit/servers/otlp-collector.ts';
 import { testEnvironment } from '../../testkit/system.ts';
-import { startOtlpCollector } from '../e2e/otlp-collector.ts';
 import { ACME, importEvent } from './support.ts';
 
 async function startApi(env: Record<string, string>) {

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { InjectOptions } from 'fastify';
 import { describe, expect, test } from 'vitest';
-import { type Signing, signedHeaders } from '../../testkit/signed.ts';
+import { type Signing, signedHeaders } from '../../testkit/messages/signed.ts';
 import { testEnvironment } from '../../testkit/system.ts';
 import { ACME, type Answer, expectProblem, importEvent, startApi } from './support.ts';
 

@@ -3,12 +3,11 @@ import type { InjectOptions } from 'fastify';
 import { afterAll, expect } from 'vitest';
 import { makeApp } from '../../src/api/app.ts';
 import type { App } from '../../src/api/http/context.ts';
-import { bootstrap } from '../../src/shared/access/bootstrap.ts';
-import { storeMaterial } from '../../src/shared/keys/material.ts';
-import { newId } from '../../src/shared/platform/ids.ts';
-import { Secret } from '../../src/shared/platform/secret.ts';
+import { bootstrap, FIRST_TENANT_ID } from '../../src/shared/access/bootstrap.ts';
 import { makeMetrics } from '../../src/shared/runtime/metrics.ts';
 import type { CredentialDoc } from '../../src/shared/store/lifecycle/credentials.ts';
+import { insertCredential } from '../../testkit/credentials.ts';
+import { cloudEvent } from '../../testkit/messages/events.ts';
 import { startSystem, type TestSystem } from '../../testkit/system.ts';
 
 export const PUBLIC_URL = 'https://keyturn.test';
@@ -58,7 +57,7 @@ export async function startApi(env: Record<string, string>): Promise<TestApi> {
       },
       ...(body !== undefined && { payload: json ? JSON.stringify(body) : (body as string) }),
     });
-    const isJson = String(response.headers['content-type']).includes('json');
+    const isJson = /\bjson\b/.test(String(response.headers['content-type']));
     return {
       status: response.statusCode,
       headers: response.headers,
@@ -79,65 +78,22 @@ export async function startApi(env: Record<string, string>): Promise<TestApi> {
     return { tenantId: made.body.id as string, key: made.body.admin.key as string };
   };
 
-  const seed: TestApi['seed'] = (fields) => seedCredential(system, fields);
+  const seed: TestApi['seed'] = ({ token = 'tok-1', ...fields } = {}) =>
+    insertCredential(system.deps, {
+      tenantId: FIRST_TENANT_ID,
+      accessToken: token,
+      refreshToken: `refresh-${token}`,
+      fingerprints: ['v1.fingerprint'],
+      due: { refresh: new Date(Date.now() + 1_800_000) },
+      ...fields,
+    });
   return { ...system, app, adminKey, call, keyWith, otherTenant, seed, stopping };
-}
-
-async function seedCredential(
-  { deps }: TestSystem,
-  { token = 'tok-1', ...fields }: Partial<CredentialDoc> & { token?: string } = {},
-): Promise<CredentialDoc> {
-  const now = deps.clock.now();
-  const owner = { _id: newId('credential', deps), tenantId: `ten_${'0'.repeat(32)}`, ...fields };
-  const generation = fields.generation ?? 1;
-  const material = { accessToken: new Secret(token), refreshToken: new Secret(`refresh-${token}`) };
-  const doc: CredentialDoc = {
-    service: 'acme',
-    subject: randomBytes(8).toString('hex'),
-    kind: 'oauth2',
-    state: 'active',
-    secret: await storeMaterial(deps, owner, generation, material),
-    fingerprints: ['v1.fingerprint'],
-    issuer: null,
-    resource: null,
-    scopes: ['read'],
-    tokenType: 'Bearer',
-    expiresAt: new Date(now + 3_600_000),
-    refreshExpiresAt: null,
-    hasRefreshToken: true,
-    metadata: {},
-    due: { refresh: new Date(now + 1_800_000) },
-    claimed: {},
-    failures: 0,
-    lastError: null,
-    blocked: null,
-    rotation: null,
-    policy: {},
-    createdAt: new Date(now),
-    updatedAt: new Date(now),
-    secretChangedAt: new Date(now),
-    lastReleasedAt: null,
-    fence: 0,
-    lease: null,
-    interrupted: null,
-    ...fields,
-    ...owner,
-    generation,
-  };
-  await deps.database.collection('credentials').insertOne(doc);
-  return doc;
 }
 
 /** A CloudEvent in the JSON format that imports an API key. */
 export function importEvent(fields: Record<string, unknown> = {}, data: Record<string, unknown> = {}) {
-  return {
-    specversion: '1.0',
-    id: randomBytes(8).toString('hex'),
-    source: 'urn:test',
-    type: 'credential.import.requested',
-    data: { service: 'acme', subject: randomBytes(8).toString('hex'), accessToken: 'key-CANARY-9f2c', ...data },
-    ...fields,
-  };
+  const wanted = { service: 'acme', subject: randomBytes(8).toString('hex'), accessToken: 'key-CANARY-9f2c', ...data };
+  return cloudEvent('credential.import.requested', wanted, fields);
 }
 
 /** The service `acme`, of which nothing is called. */

@@ -7,11 +7,11 @@ import { promisify } from 'node:util';
 import type { Document } from 'mongodb';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { chainEntries, hashEntry } from '../../src/shared/audit/chain.ts';
+import type { ChainLink } from '../../src/shared/audit/chain-link.ts';
 import { publishCheckpoint } from '../../src/shared/audit/checkpoints.ts';
 import { beginExport, exportLines } from '../../src/shared/audit/export.ts';
-import type { ChainLink } from '../../src/shared/audit/link.ts';
 import type { Finding } from '../../src/shared/audit/verify.ts';
-import { verifyTenant } from '../../src/shared/audit/verify-live.ts';
+import { verifyStoredLog } from '../../src/shared/audit/verify-stored-log.ts';
 import { makeEntry } from '../../src/shared/store/entry.ts';
 import { startSystem, type TestSystem, testEnvironment } from '../../testkit/system.ts';
 
@@ -52,7 +52,7 @@ const audit = () => system.deps.database.db.collection<ChainLink>('audit');
 const at = async (seq: number) => (await audit().findOne({ tenantId, seq }))!;
 const set = (seq: number, fields: Document) => audit().updateOne({ tenantId, seq }, { $set: fields });
 const verify = (outside: { seq: number; hash: string; kept: 'outside' }[] = []) =>
-  verifyTenant(system.deps, tenantId, outside);
+  verifyStoredLog(system.deps, tenantId, outside);
 const names = (findings: Finding[]) =>
   findings.map(({ kind, seq, through }) => ({ kind, seq, ...(through && { through }) }));
 

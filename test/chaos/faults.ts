@@ -1,6 +1,6 @@
 /** What may happen to a Keyturn in an hour of bad luck. Every fault heals itself before it resolves. */
 import { setTimeout as pause } from 'node:timers/promises';
-import type { TcpProxy } from '../../testkit/tcp-proxy.ts';
+import type { TcpProxy } from '../../testkit/servers/tcp-proxy.ts';
 import type { Dice } from './random.ts';
 import type { Supervised, World } from './world.ts';
 

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { until } from '../../testkit/signals.ts';
+import { until } from '../../testkit/until.ts';
 import { FAULTS, type Fault } from './faults.ts';
 import { type Dice, makeDice } from './random.ts';
 import { startTraffic } from './traffic.ts';
@@ -39,7 +39,7 @@ async function storm(world: World, dice: Dice, { seconds, say }: { seconds: numb
   // A Keyturn without credentials has nothing to lose.
   const credentials = world.deps.database.collection('credentials');
   const isAtWork = async () => (await credentials.countDocuments({ state: 'active' })) >= FEWEST_CREDENTIALS;
-  await until(isAtWork, { what: 'the first credentials', timeoutMs: 60_000 });
+  await until(isAtWork, { what: 'the first credentials' });
   const endAt = performance.now() + seconds * 1000;
   const possible = FAULTS.filter(({ isPossible }) => isPossible?.(world) ?? true);
   let faults = 0;

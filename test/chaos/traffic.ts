@@ -1,6 +1,7 @@
 /** An app under load, and what it knows: every event that was answered with 202, and every token that was released. */
-import { createHash, randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
+import { consentCode } from '../../testkit/messages/consent.ts';
+import { BATCH, cloudEvent } from '../../testkit/messages/events.ts';
 import type { Dice } from './random.ts';
 import { SERVICE, type World } from './world.ts';
 
@@ -19,8 +20,7 @@ export type Model = {
 
 export type Traffic = { model: Model; stop(): Promise<void> };
 
-const SOURCE = 'urn:chaos';
-const MOST_PEOPLE = 40;
+const MAX_PEOPLE = 40;
 const FIRST_PEOPLE = 15;
 const GIVE_UP_MS = 120_000;
 
@@ -58,7 +58,7 @@ const ACTIONS: { weight: number; act(app: App): Promise<void> }[] = [
   { weight: 1, act: (app) => askFor(app, 'credential.refresh.requested', 10) },
   { weight: 0.15, act: (app) => askFor(app, 'credential.revocation.requested', 1) },
   { weight: 6, act: release },
-  { weight: 1, act: (app) => (app.people < MOST_PEOPLE ? connect(app) : Promise.resolve()) },
+  { weight: 1, act: (app) => (app.people < MAX_PEOPLE ? connect(app) : Promise.resolve()) },
 ];
 
 /** A person consents, and the app hands the code over. */
@@ -66,15 +66,7 @@ async function connect(app: App): Promise<void> {
   const { provider, deps } = app.world;
   app.people += 1;
   const subject = `person-${app.people}`;
-  const codeVerifier = randomBytes(32).toString('base64url');
-  const url = await deps.providers.get(SERVICE).authorizationUrl!({
-    redirectUri: provider.redirectUri,
-    state: randomBytes(16).toString('base64url'),
-    codeChallenge: createHash('sha256').update(codeVerifier).digest('base64url'),
-    scopes: ['openid', 'offline_access'],
-  });
-  const code = new URL(await provider.consent(url)).searchParams.get('code');
-  const data = { service: SERVICE, subject, code, codeVerifier, redirectUri: provider.redirectUri };
+  const data = await consentCode(provider, { subject, service: SERVICE, provider: deps.providers.get(SERVICE) });
   await send(app, [{ type: 'credential.exchange.requested', data, subject, credentialId: null }]);
 }
 
@@ -98,18 +90,12 @@ async function activeIds({ world }: App): Promise<string[]> {
   return found.map((doc) => doc._id);
 }
 
-type Wanted = Omit<Sent, 'sourceId'> & { data: Record<string, unknown> };
+type Wanted = Omit<Sent, 'sourceId'> & { data: object };
 
 /** Sends the same events again until they are acknowledged, as an app would whose request got no answer. */
 async function send(app: App, wanted: Wanted[]): Promise<void> {
-  const events = wanted.map((one) => ({ ...one, sourceId: randomBytes(8).toString('hex') }));
-  const body = events.map(({ sourceId, type, data }) => ({
-    specversion: '1.0',
-    id: sourceId,
-    source: SOURCE,
-    type,
-    data,
-  }));
+  const body = wanted.map(({ type, data }) => cloudEvent(type, data));
+  const events = wanted.map((one, index) => ({ ...one, sourceId: body[index]!.id }));
   const deadline = performance.now() + GIVE_UP_MS;
   while (performance.now() < deadline) {
     const receipts = await post(app, body);
@@ -127,7 +113,7 @@ type Receipt = { eventId?: string; status: string };
 async function post({ world }: App, body: unknown): Promise<Receipt[] | null> {
   const answer = await call(world, '/v1/events', {
     method: 'POST',
-    headers: { 'content-type': 'application/cloudevents-batch+json' },
+    headers: BATCH,
     body: JSON.stringify(body),
   });
   return answer?.status === 202 ? (answer.body as { results: Receipt[] }).results : null;

@@ -4,7 +4,7 @@ import { openMaterial } from '../../src/shared/keys/material.ts';
 import type { ChainedEntry } from '../../src/shared/store/audit/entries.ts';
 import type { CredentialDoc } from '../../src/shared/store/lifecycle/credentials.ts';
 import type { EventDoc } from '../../src/shared/store/lifecycle/events.ts';
-import { until } from '../../testkit/signals.ts';
+import { until } from '../../testkit/until.ts';
 import type { Model } from './traffic.ts';
 import type { World } from './world.ts';
 
@@ -26,9 +26,9 @@ export type Verdict = {
   problems: string[];
 };
 
-const SETTLE_WITHIN_MS = 120_000;
+const SETTLE_WITHIN_MS = 240_000;
 
-/** Waits until all is settled, or for two minutes, and judges. */
+/** Waits until all is settled, for four minutes at most, and judges. */
 export async function judge(world: World, model: Model): Promise<Verdict> {
   const stuck = await stuckThings(world, model);
   const [events, credentials] = await Promise.all([

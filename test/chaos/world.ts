@@ -6,19 +6,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Redis } from 'ioredis';
-import { findMongod } from '../../local/mongod.ts';
-import { freePort } from '../../local/ports.ts';
-import { findRedis, type RedisServer, startRedis } from '../../local/redis.ts';
-import { type MongoServer, startMongo } from '../../local/servers.ts';
-import { reviveRetiredKeys } from '../../src/shared/keys/rotation/retired-key-values.ts';
-import { systemClock } from '../../src/shared/platform/clock.ts';
-import { parseConfig } from '../../src/shared/platform/config/parse.ts';
-import { makeLog } from '../../src/shared/platform/log.ts';
-import { systemRandom } from '../../src/shared/platform/random.ts';
-import { type OpenedDeps, openDeps } from '../../src/shared/runtime/open-deps.ts';
-import { type AuthorizationServer, startAuthorizationServer } from '../../testkit/authorization-server.ts';
-import { type KeyturnProcess, startProcess } from '../../testkit/process.ts';
-import { startTcpProxy, type TcpProxy } from '../../testkit/tcp-proxy.ts';
+import { startServers } from '../../local/servers/both.ts';
+import type { MongoServer } from '../../local/servers/mongo.ts';
+import type { RedisServer } from '../../local/servers/redis.ts';
+import { freePort } from '../../local/tools/ports.ts';
+import type { OpenedDeps } from '../../src/shared/runtime/open-deps.ts';
+import { openParts } from '../../testkit/deps.ts';
+import { type KeyturnProcess, startProcess } from '../../testkit/processes/keyturn.ts';
+import { type AuthorizationServer, startAuthorizationServer } from '../../testkit/servers/authorization-server.ts';
+import { startTcpProxy, type TcpProxy } from '../../testkit/servers/tcp-proxy.ts';
+import { services } from '../../testkit/services.ts';
 
 export const SERVICE = 'acme';
 
@@ -59,10 +56,8 @@ export type World = {
 export async function startWorld(options: { nodes: number; say: (line: string) => void }): Promise<World> {
   const { nodes, say } = options;
   const dir = await mkdtemp(join(tmpdir(), 'keyturn-chaos-'));
-  const mongoBinary = await findMongod({ env: process.env, progress: say });
-  const redisBinary = await findRedis(process.env, say);
-  const mongo = await startMongo({ binary: mongoBinary, dir: join(dir, 'mongo'), nodes });
-  const redis = await startRedis({ binary: redisBinary, dir: join(dir, 'redis') });
+  const servers = await startServers({ env: process.env, dir, mongo: { nodes }, progress: say });
+  const { mongo, redis } = servers;
   const provider = await startAuthorizationServer({ accessTokenTtlS: TOKEN_TTL_S });
   const wires = {
     mongo: nodes === 1 ? await startTcpProxy({ port: portOf(mongo.uri) }) : null,
@@ -71,7 +66,7 @@ export async function startWorld(options: { nodes: number; say: (line: string) =
   };
   const port = await freePort();
   const adminKey = `kt_live_${randomBytes(32).toString('base64url')}`;
-  const common = { ...settings(dir), ...providerSettings(provider, wires.provider.port) };
+  const common = { ...settings(dir), ...serviceOver(provider, wires.provider.port) };
   const direct = { ...common, MONGODB_URI: mongo.uri, REDIS_URL: redis.url };
   const env = {
     ...common,
@@ -80,15 +75,14 @@ export async function startWorld(options: { nodes: number; say: (line: string) =
     KEYTURN_PORT: String(port),
     KEYTURN_BOOTSTRAP_KEY: adminKey,
   };
-  const given = { clock: systemClock, random: systemRandom, log: makeLog('silent', {}) };
-  const deps = await openDeps(parseConfig(direct), given, reviveRetiredKeys);
+  const deps = await openParts({ ...direct, KEYTURN_LOG_LEVEL: 'silent' });
   const api = await supervise('api', env);
   const workers = [await supervise('workers', env), await supervise('workers', env)];
   const stop = async ({ keep }: { keep: boolean }) => {
     await Promise.all([api, ...workers].map((one) => one.stop()));
     await deps.close();
     await Promise.all([...Object.values(wires)].map((wire) => wire?.close()));
-    await Promise.all([provider.stop(), mongo.stop(), redis.stop()]);
+    await Promise.all([provider.stop(), servers.stop()]);
     if (!keep) await rm(dir, { recursive: true, force: true });
   };
   return {
@@ -145,19 +139,19 @@ function settings(dir: string): Record<string, string> {
   };
 }
 
-function providerSettings(provider: AuthorizationServer, proxyPort: number): Record<string, string> {
-  const prefix = `KEYTURN_PROVIDER_${SERVICE.toUpperCase()}`;
-  const wire = `http://127.0.0.1:${proxyPort}`;
-  return {
-    KEYTURN_PROVIDERS: SERVICE,
-    [`${prefix}_TYPE`]: 'oauth2',
-    [`${prefix}_CLIENT_ID`]: provider.clientId,
-    [`${prefix}_CLIENT_SECRET`]: provider.clientSecret,
-    [`${prefix}_AUTHORIZE_URL`]: `${provider.issuer}/auth`,
-    [`${prefix}_TOKEN_URL`]: `${wire}/token`,
-    [`${prefix}_INTROSPECT_URL`]: `${wire}/token/introspection`,
-    [`${prefix}_REVOKE_URL`]: `${wire}/token/revocation`,
-  };
+/** Exchange, refresh and revocation go over the wire; people's browsers go past it. */
+function serviceOver(provider: AuthorizationServer, wirePort: number): Record<string, string> {
+  const wire = `http://127.0.0.1:${wirePort}`;
+  return services({
+    [SERVICE]: {
+      client_id: provider.clientId,
+      client_secret: provider.clientSecret,
+      authorize_url: `${provider.issuer}/auth`,
+      token_url: `${wire}/token`,
+      introspect_url: `${wire}/token/introspection`,
+      revoke_url: `${wire}/token/revocation`,
+    },
+  });
 }
 
 function portOf(uri: string): number {

@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { runCommand } from '../../src/cli/run.ts';
 import { parseConfig } from '../../src/shared/platform/config/parse.ts';
-import { until } from '../../testkit/signals.ts';
 import { testEnvironment } from '../../testkit/system.ts';
+import { until } from '../../testkit/until.ts';
 import { startApi, type TestApi } from '../api/support.ts';
 import { openAll, rotate, rotationOf, SOON, seed, versionsOf } from '../keys/support.ts';
 import { code } from '../sealing/support.ts';

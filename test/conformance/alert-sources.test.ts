@@ -1,6 +1,7 @@
 import { inspect } from 'node:util';
 import { describe, expect, test } from 'vitest';
-import { type AlertSource, loadAlertSources } from '../../src/shared/incidents/alerts/sources/contract.ts';
+import type { AlertSource } from '../../src/shared/incidents/alerts/sources/contract.ts';
+import { loadAlertSources } from '../../src/shared/incidents/alerts/sources/load.ts';
 import { systemClock } from '../../src/shared/platform/clock.ts';
 import { parseConfig } from '../../src/shared/platform/config/parse.ts';
 import { AppError } from '../../src/shared/platform/errors.ts';

@@ -4,7 +4,7 @@ import type { WrapContext, WrappedKey } from '../../src/shared/sealing/key-provi
 import { keyProviderNames } from '../../src/shared/sealing/key-providers/load.ts';
 import { assertKeysAvailable } from '../../src/shared/sealing/root-keys.ts';
 import { makeDataKeyStore } from '../../src/shared/store/keys/data-keys.ts';
-import { testDatabase } from '../../testkit/servers.ts';
+import { testDatabase } from '../../testkit/servers/for-tests.ts';
 import { code, testSealer } from '../sealing/support.ts';
 import { SUBJECTS, type Subject } from './key-provider-subjects.ts';
 
@@ -86,7 +86,7 @@ describe.each(SUBJECTS)('key provider $name ($on)', ({ make }) => {
     for (const call of calls) await expect(call()).rejects.toEqual(code('key_unavailable'));
   });
 
-  test('carries a vault: what is sealed opens in another process, before and after its root key is rotated', async () => {
+  test('carries a sealer: what is sealed opens in another process, before and after its root key is rotated', async () => {
     const at = { tenantId: `ten_${systemRandom.bytes(4).toString('hex')}`, objectId: 'cred_1', generation: 1 };
     const { jwe } = await testSealer(database, { keyProvider: subject.provider }).seal('s3cret', at);
     const before = await subject.provider.currentKeyId();

@@ -4,22 +4,23 @@ import { AppError } from '../../src/shared/platform/errors.ts';
 import { Secret } from '../../src/shared/platform/secret.ts';
 import { providerTypes } from '../../src/shared/providers/catalogue.ts';
 import type { Provider, ProviderPlugin } from '../../src/shared/providers/contract.ts';
-import { call, deps, type StubAnswer, settingsOf, startStub } from '../providers/support.ts';
+import { REPLIES, type StubAnswer } from '../../testkit/providers/stub-provider.ts';
+import { call, deps, hasty, settingsOf, startStub } from '../providers/support.ts';
 
 /** What must never be seen in an error: secrets that we send, and whatever a provider sends back. */
 const CANARY = 'canary-1f6e0a';
 
 const FAILURES: Record<string, StubAnswer> = {
-  'a JSON error': { status: 400, json: { error: CANARY, error_description: CANARY } },
-  'a known error': { status: 400, json: { error: 'invalid_grant', error_description: CANARY } },
-  'an error with 200': { json: { error: 'invalid_client', error_description: CANARY } },
-  'an unauthorised': { status: 401, json: { message: CANARY } },
-  'a rate limit': { status: 429, json: { message: CANARY }, headers: { 'retry-after': '2' } },
-  'an HTML outage': { status: 503, text: `<p>${CANARY}</p>`, type: 'text/html' },
-  'an HTML success': { status: 200, text: `<p>${CANARY}</p>`, type: 'text/html' },
-  garbage: { text: `{"access_token":"${CANARY}` },
-  'a cut connection': (_, response) => response.socket?.destroy(),
-  silence: () => {},
+  'a JSON error': { status: 400, body: { error: CANARY, error_description: CANARY } },
+  'a known error': { status: 400, body: { error: 'invalid_grant', error_description: CANARY } },
+  'an error with 200': { body: { error: 'invalid_client', error_description: CANARY } },
+  'an unauthorised': { status: 401, body: { message: CANARY } },
+  'a rate limit': { status: 429, body: { message: CANARY }, headers: { 'retry-after': '2' } },
+  'an HTML outage': { status: 503, body: `<p>${CANARY}</p>`, headers: { 'content-type': 'text/html' } },
+  'an HTML success': { status: 200, body: `<p>${CANARY}</p>`, headers: { 'content-type': 'text/html' } },
+  garbage: { body: `{"access_token":"${CANARY}` },
+  'a cut connection': REPLIES.reset,
+  silence: REPLIES.hang,
 };
 
 const material = {
@@ -59,10 +60,11 @@ const EXTRA: Record<string, Record<string, string>> = {
 
 describe.each(await providerTypes())('%s', async (type) => {
   const { plugin } = (await import(`../../src/shared/providers/plugins/${type}.ts`)) as { plugin: ProviderPlugin };
-  const provider = await plugin.create(settingsOf(`x-${type}`, { ...settings, extra: EXTRA[type] ?? {} }), deps);
+  const own = settingsOf(`x-${type}`, { ...settings, extra: EXTRA[type] ?? {} });
+  const [provider, impatient] = [await plugin.create(own, deps), await plugin.create(own, hasty)];
 
   test('describes itself', () => {
-    expect(plugin.type).toBe(type);
+    expect(plugin.name).toBe(type);
     expect(provider.service).toBe(`x-${type}`);
     expect(provider.displayName).not.toBe('');
     expect(provider.sandbox).toBe(false);
@@ -94,8 +96,9 @@ describe.each(await providerTypes())('%s', async (type) => {
 
   describe.each(Object.keys(CALLS))('%s', (name) => {
     test.each(Object.keys(FAILURES))('on %s ends by itself, and its error tells nothing', async (failure) => {
-      stub.answer(FAILURES[failure]!);
-      const outcome = await CALLS[name]!(provider, call().signal)?.then(
+      stub.always(FAILURES[failure]!);
+      const asked = failure === 'silence' ? impatient : provider;
+      const outcome = await CALLS[name]!(asked, call().signal)?.then(
         (value) => ({ value }),
         (error: unknown) => ({ error }),
       );
@@ -111,7 +114,7 @@ describe.each(await providerTypes())('%s', async (type) => {
     });
 
     test('stops at once when it is interrupted', async () => {
-      stub.answer(() => {});
+      stub.always(REPLIES.hang);
       const controller = new AbortController();
       const work = CALLS[name]!(provider, controller.signal);
       controller.abort();

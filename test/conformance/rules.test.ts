@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { loadRules, type Observation } from '../../src/shared/incidents/rules/contract.ts';
+import type { Observation } from '../../src/shared/incidents/rules/contract.ts';
+import { loadRules } from '../../src/shared/incidents/rules/load.ts';
 
 const CANARY = 'canary-7c30de';
 
-function signalsOf(type: string): Observation[] {
+function observationsOf(type: string): Observation[] {
   const outcomes = ['success', 'failure', 'denied'] as const;
   const reasons = [null, 'provider_grant_ended', 'refresh_outcome_unknown', 'compromise'];
   return outcomes.flatMap((outcome) =>
@@ -29,13 +30,15 @@ function frozen<T>(value: T): T {
 describe.each(await loadRules())('$name', (rule) => {
   const watched = Object.keys(rule.watches);
   const earlier = frozen(
-    rule.window.types.flatMap(signalsOf).map((signal, n) => ({ ...signal, at: signal.at - 1_000 * (200 - n) })),
+    rule.window.types
+      .flatMap(observationsOf)
+      .map((observed, n) => ({ ...observed, at: observed.at - 1_000 * (200 - n) })),
   );
   const abouts = [true, false, null].map((rotatesRefreshTokens) => ({ rotatesRefreshTokens }));
-  const inputs = watched.flatMap(signalsOf).flatMap((signal) =>
+  const inputs = watched.flatMap(observationsOf).flatMap((observed) =>
     abouts.flatMap((about) => [
-      { signal: frozen(signal), earlier: [], about },
-      { signal: frozen(signal), earlier, about },
+      { observed: frozen(observed), earlier: [], about },
+      { observed: frozen(observed), earlier, about },
     ]),
   );
 
@@ -48,14 +51,14 @@ describe.each(await loadRules())('$name', (rule) => {
   });
 
   test('judges alike whenever it is asked, changes nothing, and takes whatever it is given', () => {
-    for (const { signal, earlier: window, about } of inputs) {
-      expect(rule.judge(signal, window, about)).toEqual(rule.judge(signal, window, about));
+    for (const { observed, earlier: window, about } of inputs) {
+      expect(rule.judge(observed, window, about)).toEqual(rule.judge(observed, window, about));
     }
   });
 
   test('explains what it finds to a person, and quotes nothing that others chose', () => {
-    for (const { signal, earlier: window, about } of inputs) {
-      const finding = rule.judge(signal, window, about);
+    for (const { observed, earlier: window, about } of inputs) {
+      const finding = rule.judge(observed, window, about);
       if (!finding) continue;
       expect(['low', 'medium', 'high', 'critical']).toContain(finding.severity);
       expect(['suspected', 'confirmed']).toContain(finding.confidence);
@@ -68,8 +71,8 @@ describe.each(await loadRules())('$name', (rule) => {
     const full = Array.from({ length: rule.window.most }, (_, n) => earlier[n % Math.max(1, earlier.length)]!).filter(
       Boolean,
     );
-    for (const signal of signalsOf(watched[0]!)) {
-      const finding = rule.judge(signal, full, { rotatesRefreshTokens: true });
+    for (const observed of observationsOf(watched[0]!)) {
+      const finding = rule.judge(observed, full, { rotatesRefreshTokens: true });
       expect(finding === null || typeof finding.explanation === 'string').toBe(true);
     }
   });

@@ -10,7 +10,7 @@ import type { SecretStore } from '../../src/shared/sealing/secret-stores/contrac
 import { plugin as file } from '../../src/shared/sealing/secret-stores/plugins/file.ts';
 import { plugin as mongodb } from '../../src/shared/sealing/secret-stores/plugins/mongodb.ts';
 import { plugin as vault } from '../../src/shared/sealing/secret-stores/plugins/vault.ts';
-import { until } from '../../testkit/signals.ts';
+import { until } from '../../testkit/until.ts';
 import '../sealing/vault/context.ts';
 import { admin } from '../sealing/vault/raw-call.ts';
 import { startVaultStandIn } from '../sealing/vault/stand-in.ts';

@@ -8,8 +8,8 @@ import type {
   SecretStore,
   StoredSecret,
 } from '../../src/shared/sealing/secret-stores/contract.ts';
-import { secretStoreNames } from '../../src/shared/sealing/secret-stores/open.ts';
-import { testDatabase } from '../../testkit/servers.ts';
+import { secretStoreNames } from '../../src/shared/sealing/secret-stores/load.ts';
+import { testDatabase } from '../../testkit/servers/for-tests.ts';
 import { code, testSealer } from '../sealing/support.ts';
 import { STORE_SUBJECTS, type StoreSubject } from './secret-store-subjects.ts';
 

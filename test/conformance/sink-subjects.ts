@@ -2,7 +2,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { Queue } from 'bullmq';
 import { decodeJwt } from 'jose';
 import { outboxPrefix } from '../../src/shared/delivery/sinks/plugins/bullmq.ts';
-import { startReceiver } from '../../testkit/receiver.ts';
+import { startReceiver } from '../../testkit/servers/receiver.ts';
 
 /** A consumer for the conformance suite of sinks: a new sink adds a row here. */
 export type SinkSubject = {

@@ -1,14 +1,8 @@
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import {
-  loadSink,
-  type Message,
-  messageOf,
-  type Sink,
-  type SinkPlugin,
-  sinkNames,
-  type Target,
-} from '../../src/shared/delivery/sinks/contract.ts';
+import { messageOf } from '../../src/shared/delivery/message.ts';
+import type { Message, Sink, SinkPlugin, Target } from '../../src/shared/delivery/sinks/contract.ts';
+import { loadSink, sinkNames } from '../../src/shared/delivery/sinks/load.ts';
 import { parseConfig } from '../../src/shared/platform/config/parse.ts';
 import { Secret } from '../../src/shared/platform/secret.ts';
 import { newWebhookSecret } from '../../src/shared/platform/standard-webhooks.ts';
@@ -16,13 +10,14 @@ import { makeEntry } from '../../src/shared/store/entry.ts';
 import { startSystem, type TestSystem, testEnvironment } from '../../testkit/system.ts';
 import { SINK_SUBJECTS, type SinkSubject } from './sink-subjects.ts';
 
-const TIMEOUT_MS = 700;
 const REASON = /^([a-z_]{3,40}|[A-Z][A-Z0-9_]{2,40})$/;
 
 const env = testEnvironment({
   KEYTURN_ALLOW_PRIVATE_WEBHOOKS: 'true',
-  KEYTURN_CALL_TIMEOUT_SECONDS: String(TIMEOUT_MS / 1_000),
+  KEYTURN_CALL_TIMEOUT_SECONDS: '30',
 });
+/** For calls that must fail. */
+const SOON = { KEYTURN_CALL_TIMEOUT_SECONDS: '0.7' };
 const tenantId = 'ten_conformance';
 const FIXED_RANDOM = { bytes: (count: number) => Buffer.alloc(count, 9) };
 let system: TestSystem;
@@ -103,15 +98,15 @@ describe.each(await sinkNames())('%s', async (name) => {
 
   test('asks for a retry, with a stable reason, while its consumer is down', async () => {
     const { settings = subject.settings, env: extra = {} } = subject.down;
-    const verdict = await open(extra).deliver(messages(1), target(settings), never());
-    expect(verdict).toMatchObject({ kind: 'retry', reason: expect.stringMatching(REASON) });
-    expect(inspect(verdict, { depth: 10 })).not.toContain('canary');
+    const outcome = await open({ ...SOON, ...extra }).deliver(messages(1), target(settings), never());
+    expect(outcome).toMatchObject({ kind: 'retry', reason: expect.stringMatching(REASON) });
+    expect(inspect(outcome, { depth: 10 })).not.toContain('canary');
   });
 
   test('does not wait for a consumer that hangs, and ends when it is interrupted', async () => {
     if (subject.hung === undefined) return;
-    const verdict = await sink.deliver(messages(1), target(subject.hung), never());
-    expect(verdict).toEqual({ kind: 'retry', reason: 'timed_out' });
+    const outcome = await open(SOON).deliver(messages(1), target(subject.hung), never());
+    expect(outcome).toEqual({ kind: 'retry', reason: 'timed_out' });
     const controller = new AbortController();
     const call = sink.deliver(messages(1), target(subject.hung), controller.signal);
     controller.abort();

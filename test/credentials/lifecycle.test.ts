@@ -1,50 +1,32 @@
-import { createHash, randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { acceptEvents, type Sender } from '../../src/shared/events/accept.ts';
 import { openMaterial } from '../../src/shared/keys/material.ts';
-import { type AuthorizationServer, startAuthorizationServer } from '../../testkit/authorization-server.ts';
-import { until } from '../../testkit/signals.ts';
-import { providerEnvironment, startSystem, type TestSystem, testEnvironment } from '../../testkit/system.ts';
-
-const SENDER: Sender = {
-  principal: { _id: 'prn_test', tenantId: 'ten_a', permissions: ['*:*'] },
-  origin: { ip: '127.0.0.1', userAgent: 'test' },
-  traceparent: null,
-};
+import { consentCode } from '../../testkit/messages/consent.ts';
+import { sendEvent } from '../../testkit/messages/events.ts';
+import { type AuthorizationServer, startAuthorizationServer } from '../../testkit/servers/authorization-server.ts';
+import { atIssuer, services } from '../../testkit/services.ts';
+import { startSystem, type TestSystem, testEnvironment } from '../../testkit/system.ts';
+import { until } from '../../testkit/until.ts';
 
 const env = testEnvironment();
 let server: AuthorizationServer;
+/** Gives access tokens of 5 seconds; the other's outlive the tests. */
+let brief: AuthorizationServer;
 let system: TestSystem;
 
 beforeAll(async () => {
-  server = await startAuthorizationServer();
-  system = await startSystem({ ...env, ...providerEnvironment('acme', server) });
+  [server, brief] = await Promise.all([startAuthorizationServer({ accessTokenTtlS: 600 }), startAuthorizationServer()]);
+  system = await startSystem({ ...env, ...services({ acme: atIssuer(server), brief: atIssuer(brief) }) });
   await system.startWorkers();
 });
 
 afterAll(async () => {
   await system.stop();
-  await server.stop();
+  await Promise.all([server.stop(), brief.stop()]);
 });
 
-async function codeFor(subject: string) {
-  const codeVerifier = randomBytes(32).toString('base64url');
-  const url = await system.deps.providers.get('acme').authorizationUrl!({
-    redirectUri: server.redirectUri,
-    state: randomBytes(16).toString('base64url'),
-    codeChallenge: createHash('sha256').update(codeVerifier).digest('base64url'),
-    scopes: ['openid', 'offline_access'],
-  });
-  const code = new URL(await server.consent(url)).searchParams.get('code') as string;
-  return { service: 'acme', subject, code, codeVerifier, redirectUri: server.redirectUri };
-}
-
-async function send(type: string, data: Record<string, unknown>): Promise<string> {
-  const event = { specversion: '1.0', id: randomBytes(8).toString('hex'), source: 'urn:test', type, data };
-  const [receipt] = await acceptEvents(system.deps, SENDER, [event]);
-  expect(receipt).toMatchObject({ status: 'accepted' });
-  return (receipt as { eventId: string }).eventId;
-}
+const codeFor = (subject: string, service = 'acme') =>
+  consentCode(service === 'acme' ? server : brief, { subject, service, provider: system.deps.providers.get(service) });
+const send = (type: string, data: object) => sendEvent(system.deps, type, data);
 
 describe('the main line', () => {
   test('a code becomes an active credential, and its event succeeds', async () => {
@@ -55,11 +37,15 @@ describe('the main line', () => {
   });
 
   test('an access token of 5 s is refreshed before it expires, again and again', async () => {
-    await system.settledEvent(await send('credential.exchange.requested', await codeFor('bob')));
-    const doc = await system.credential({ subject: 'bob' }, ({ generation }) => generation >= 4);
-    const { accessToken } = await openMaterial(system.deps, doc);
-    expect(await server.findToken(accessToken.reveal())).toMatchObject({ active: true });
-    expect(server.grantsRevoked).toEqual([]);
+    await system.settledEvent(await send('credential.exchange.requested', await codeFor('bob', 'brief')));
+    const isAlive = async () => {
+      const doc = await system.credential({ subject: 'bob' }, ({ generation }) => generation >= 4);
+      const { accessToken } = await openMaterial(system.deps, doc);
+      return (await brief.findToken(accessToken.reveal()))?.active;
+    };
+    // Asked again where so long went by since the document was read that this token had its end.
+    await until(isAlive, { what: 'a token of the fourth generation or later that is active' });
+    expect(brief.grantsRevoked).toEqual([]);
   });
 
   test('a refresh on request settles its event', async () => {
@@ -96,8 +82,11 @@ describe('the main line', () => {
       'credential.revoked',
       'credential.destroyed',
     ];
-    const types = () => system.deps.database.collection('audit').distinct('type');
-    await until(async () => (await types()).length >= expected.length, { what: 'the entries to be chained' });
-    expect(await types()).toEqual(expect.arrayContaining(expected));
+    const missing = async () => {
+      const types: string[] = await system.deps.database.collection('audit').distinct('type');
+      return expected.filter((type) => !types.includes(type));
+    };
+    await until(async () => (await missing()).length === 0, { what: 'the entries to be chained' }).catch(() => {});
+    expect(await missing()).toEqual([]);
   });
 });

@@ -1,11 +1,12 @@
-import { randomBytes } from 'node:crypto';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { openBrowser } from '../../local/browser.ts';
-import type { AuthorizationServer } from '../../testkit/authorization-server.ts';
+import { openBrowser } from '../../local/tools/browser.ts';
+import { freePort } from '../../local/tools/ports.ts';
+import { type Answer, toAnswer } from '../../testkit/messages/caller.ts';
+import { BATCH, cloudEvent } from '../../testkit/messages/events.ts';
+import type { AuthorizationServer } from '../../testkit/servers/authorization-server.ts';
 import { testEnvironment } from '../../testkit/system.ts';
 import { codeFor } from './load.ts';
 import {
-  type Answer,
   acceptedId,
   acmeOn,
   authorize,
@@ -14,9 +15,7 @@ import {
   makeKeyturn,
   openWork,
   outcomeOf,
-  portForApi,
   startServerFor,
-  toAnswer,
   walkToCallback,
 } from './support.ts';
 
@@ -25,7 +24,7 @@ let server: AuthorizationServer;
 let keyturn: Keyturn;
 
 beforeAll(async () => {
-  const port = await portForApi();
+  const port = await freePort();
   server = await startServerFor(port);
   keyturn = await makeKeyturn({ ...env, ...acmeOn(server), KEYTURN_PORT: String(port) });
   await Promise.all([keyturn.startApi(), keyturn.startWorkers()]);
@@ -41,14 +40,7 @@ function expectProblem(answer: Answer, status: number, code: string, advice: Reg
 }
 
 const importOf = (subject: string) => ({ service: 'acme', subject, accessToken: `key-${subject}` });
-const eventOf = (data: object, more: object = {}) => ({
-  specversion: '1.0',
-  id: randomBytes(8).toString('hex'),
-  source: 'urn:e2e',
-  type: 'credential.import.requested',
-  data,
-  ...more,
-});
+const eventOf = (data: object, more = {}) => cloudEvent('credential.import.requested', data, more);
 
 describe('what is not valid is refused with what to do, and leaves nothing behind', () => {
   test('promise 2: an unknown service', async () => {
@@ -73,9 +65,7 @@ describe('what is not valid is refused with what to do, and leaves nothing behin
       'not an event',
       eventOf(importOf('batch-3')),
     ];
-    const answer = await keyturn.call('POST', '/v1/events', batch, {
-      'content-type': 'application/cloudevents-batch+json',
-    });
+    const answer = await keyturn.call('POST', '/v1/events', batch, BATCH);
     expect(answer.status).toBe(202);
     const results = answer.body.results as { status: string; eventId: string; problem?: { detail: string } }[];
     expect(results.map(({ status }) => status)).toEqual(['accepted', 'rejected', 'rejected', 'rejected', 'accepted']);
@@ -104,7 +94,7 @@ describe('what is not valid is refused with what to do, and leaves nothing behin
   test("promise 10: another tenant's ids are those of nothing", async () => {
     const made = await keyturn.call('POST', '/v1/tenants', { name: 'other' });
     const stranger = keyturn.as((made.body.admin as { key: string }).key);
-    const eventId = await acceptedId(await keyturn.send('credential.import.requested', importOf('mine')));
+    const eventId = acceptedId(await keyturn.send('credential.import.requested', importOf('mine')));
     const credentialId = (await outcomeOf(keyturn, eventId)).credentialId as string;
     const nothing = `cred_${'0'.repeat(32)}`;
     for (const [method, path] of [
@@ -183,13 +173,10 @@ describe("a person's way that is not as it should be ends on a page that says so
 
   test('a code that is used twice: the second event fails, the first keeps its own outcome', async () => {
     const data = await codeFor(server, 'twice');
-    const first = await outcomeOf(keyturn, await acceptedId(await keyturn.send('credential.exchange.requested', data)));
+    const first = await outcomeOf(keyturn, acceptedId(await keyturn.send('credential.exchange.requested', data)));
     expect(first).toMatchObject({ status: 'succeeded' });
     const second = { ...data, subject: 'twice-again' };
-    const event = await outcomeOf(
-      keyturn,
-      await acceptedId(await keyturn.send('credential.exchange.requested', second)),
-    );
+    const event = await outcomeOf(keyturn, acceptedId(await keyturn.send('credential.exchange.requested', second)));
     expect(event).toMatchObject({
       status: 'failed',
       problem: { type: 'https://keyturn.dev/problems/provider_rejected' },

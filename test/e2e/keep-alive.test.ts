@@ -1,19 +1,19 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { beforeAll, describe, expect, test } from 'vitest';
-import type { AuthorizationServer } from '../../testkit/authorization-server.ts';
-import type { KeyturnProcess } from '../../testkit/process.ts';
-import { until } from '../../testkit/signals.ts';
+import { freePort } from '../../local/tools/ports.ts';
+import { atLength } from '../../testkit/length.ts';
+import type { Answer } from '../../testkit/messages/caller.ts';
+import type { KeyturnProcess } from '../../testkit/processes/keyturn.ts';
+import type { AuthorizationServer } from '../../testkit/servers/authorization-server.ts';
 import { testEnvironment } from '../../testkit/system.ts';
-import { KEEP_ALIVE } from './settings.ts';
-import {
-  type Answer,
-  acmeOn,
-  connect,
-  type Keyturn,
-  makeKeyturn,
-  portForApi,
-  repeat,
-  startServerFor,
-} from './support.ts';
+import { until } from '../../testkit/until.ts';
+import { acmeOn, connectAll, type Keyturn, makeKeyturn, startServerFor } from './support.ts';
+
+/** The promise is made for the long run; a slow machine may ask for less. */
+const KEEP_ALIVE = {
+  credentials: Number(process.env.E2E_CREDENTIALS ?? atLength({ short: 40, long: 200 })),
+  seconds: Number(process.env.E2E_SECONDS ?? atLength({ short: 15, long: 60 })),
+};
 
 const env = testEnvironment();
 let server: AuthorizationServer;
@@ -21,7 +21,7 @@ let keyturn: Keyturn;
 let workers: KeyturnProcess[];
 
 beforeAll(async () => {
-  const port = await portForApi();
+  const port = await freePort();
   server = await startServerFor(port);
   keyturn = await makeKeyturn({
     ...env,
@@ -37,23 +37,20 @@ beforeAll(async () => {
 });
 
 describe(`${KEEP_ALIVE.credentials} credentials with access tokens of 5 s`, () => {
-  test('promise 3: each is connected by a person in a browser', { timeout: 120_000 }, async () => {
-    await repeat(KEEP_ALIVE.credentials, 12, async (index) => {
-      const page = await connect(keyturn, server, { subject: `person-${index}` });
-      expect(page.status, page.text).toBe(200);
-    });
+  test('promise 3: each is connected by a person in a browser', { timeout: 300_000 }, async () => {
+    await connectAll(keyturn, server, { count: KEEP_ALIVE.credentials, atOnce: 12 });
     const stored = await until(
       async () => {
         const found = await keyturn.credentials({ state: 'active' });
         return found.length === KEEP_ALIVE.credentials ? found : null;
       },
-      { what: 'every exchange', timeoutMs: 30_000 },
+      { what: 'every exchange' },
     );
     expect(stored.every(({ hasRefreshToken }) => hasRefreshToken)).toBe(true);
   });
 
   test(`promise 3: two worker processes keep them alive for ${KEEP_ALIVE.seconds} s; no grant is revoked, and every token that is released is active`, {
-    timeout: (KEEP_ALIVE.seconds + 120) * 1000,
+    timeout: (KEEP_ALIVE.seconds + 240) * 1000,
   }, async () => {
     const ids = (await keyturn.credentials()).map(({ _id }) => _id);
     const tally = await callAtRandom(ids, KEEP_ALIVE.seconds * 1000);
@@ -77,9 +74,7 @@ describe(`${KEEP_ALIVE.credentials} credentials with access tokens of 5 s`, () =
   });
 });
 
-test('promise 3: 50 callers ask for a token that has expired: one refresh, 50 good answers', {
-  timeout: 60_000,
-}, async () => {
+test('promise 3: 50 callers ask for a token that has expired: one refresh, 50 good answers', async () => {
   await Promise.all(workers.map((worker) => worker.sigterm()));
   const [target] = await keyturn.credentials({ state: 'active' });
   const { _id: id } = target!;
@@ -95,9 +90,11 @@ test('promise 3: 50 callers ask for a token that has expired: one refresh, 50 go
     .db(keyturn.env.KEYTURN_DATABASE)
     .collection('credentials')
     .updateMany({}, { $unset: { due: '' } });
-  const before = server.counts.refreshes;
-  const answers = Promise.all(Array.from({ length: 50 }, () => keyturn.call('GET', `/v1/credentials/${id}/token`)));
   await keyturn.startWorkers();
+  const before = server.counts.refreshes;
+  // Slow enough that all of them ask before the one refresh ends.
+  server.setLatency(1_000);
+  const answers = Promise.all(Array.from({ length: 50 }, () => keyturn.call('GET', `/v1/credentials/${id}/token`)));
   const bodies = (await answers).map(({ status, body }) => ({
     status,
     token: body.accessToken,
@@ -121,16 +118,14 @@ type Tally = { released: number; refused: Record<string, number>; bad: string[] 
 async function callAtRandom(ids: string[], forMs: number): Promise<Tally> {
   const tally: Tally = { released: 0, refused: {}, bad: [] };
   const endAt = performance.now() + forMs;
-  const lane = async () => {
+  const goOn = async () => {
     while (performance.now() < endAt) {
       const id = ids[Math.floor(Math.random() * ids.length)];
       judge(tally, await keyturn.call('GET', `/v1/credentials/${id}/token`));
-      const pauseMs = 20 + Math.random() * 80;
-      const goOnAt = performance.now() + pauseMs;
-      await until(() => performance.now() >= goOnAt, { what: 'the next call' });
+      await pause(20 + Math.random() * 80);
     }
   };
-  await Promise.all(Array.from({ length: 10 }, lane));
+  await Promise.all(Array.from({ length: 10 }, goOn));
   await Promise.all(checks.splice(0));
   return tally;
 }

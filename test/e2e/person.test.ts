@@ -1,21 +1,22 @@
 import type { BrowserContext, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { type AuthorizationServer, startAuthorizationServer } from '../../testkit/authorization-server.ts';
-import { openChromium } from '../../testkit/chromium.ts';
+import { freePort } from '../../local/tools/ports.ts';
+import { openChromium } from '../../testkit/processes/chromium.ts';
+import { type AuthorizationServer, startAuthorizationServer } from '../../testkit/servers/authorization-server.ts';
 import { testEnvironment } from '../../testkit/system.ts';
-import { acmeOn, authorize, type Keyturn, makeKeyturn, portForApi } from './support.ts';
+import { acmeOn, authorize, type Keyturn, makeKeyturn } from './support.ts';
 
 const env = testEnvironment();
 let server: AuthorizationServer;
 let keyturn: Keyturn;
 
 beforeAll(async () => {
-  const port = await portForApi();
+  const port = await freePort();
   const redirectUri = `http://127.0.0.1:${port}/v1/oauth/callback`;
   server = await startAuthorizationServer({ redirectUri, autoConsent: false });
   keyturn = await makeKeyturn({ ...env, ...acmeOn(server), KEYTURN_PORT: String(port) });
   await Promise.all([keyturn.startApi(), keyturn.startWorkers()]);
-}, 60_000);
+});
 
 afterAll(async () => {
   await server?.stop();

@@ -1,11 +1,12 @@
 import { readdirSync } from 'node:fs';
 import { beforeAll, expect, test } from 'vitest';
-import type { AuthorizationServer } from '../../testkit/authorization-server.ts';
-import { until } from '../../testkit/signals.ts';
+import { freePort } from '../../local/tools/ports.ts';
+import type { AuthorizationServer } from '../../testkit/servers/authorization-server.ts';
+import { startTcpProxy, type TcpProxy } from '../../testkit/servers/tcp-proxy.ts';
 import { testEnvironment } from '../../testkit/system.ts';
-import { startTcpProxy, type TcpProxy } from '../../testkit/tcp-proxy.ts';
+import { until } from '../../testkit/until.ts';
 import { codeFor } from './load.ts';
-import { acmeOn, connect, type Keyturn, makeKeyturn, portForApi, repeat, startServerFor } from './support.ts';
+import { acmeOn, connectAll, type Keyturn, makeKeyturn, startServerFor } from './support.ts';
 
 const env = testEnvironment();
 let server: AuthorizationServer;
@@ -14,7 +15,7 @@ let redis: TcpProxy;
 let keyturn: Keyturn;
 
 beforeAll(async () => {
-  const port = await portForApi();
+  const port = await freePort();
   server = await startServerFor(port);
   // Between Keyturn and its servers, so that its connections, and nobody else's, can be counted.
   [mongo, redis] = await Promise.all([proxyTo(env.MONGODB_URI!), proxyTo(env.REDIS_URL!)]);
@@ -38,12 +39,10 @@ function proxyTo(uri: string): Promise<TcpProxy> {
 }
 
 test('promise 4: SIGTERM finishes what is in hand, and leaves no lease, no journal, no connection and exit code 0', {
-  timeout: 90_000,
+  timeout: 240_000,
 }, async () => {
   const [api, workers] = [await keyturn.startApi(), await keyturn.startWorkers()];
-  await repeat(20, 5, async (index) => {
-    expect((await connect(keyturn, server, { subject: `person-${index}` })).status).toBe(200);
-  });
+  await connectAll(keyturn, server, { count: 20, atOnce: 5 });
   const before = await keyturn.credentials();
   server.setLatency(1_000);
   const { exchanges, refreshes } = server.counts;

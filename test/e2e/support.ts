@@ -1,28 +1,20 @@
 /** A whole Keyturn in processes of its own, used as an app and a person use it: by HTTP only. */
-import { randomBytes, randomInt } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { MongoClient } from 'mongodb';
 import { afterAll, expect } from 'vitest';
-import { type Browser, openBrowser } from '../../local/browser.ts';
-import { freePort } from '../../local/ports.ts';
+import { type Browser, openBrowser } from '../../local/tools/browser.ts';
+import { freePort } from '../../local/tools/ports.ts';
+import { inParallel } from '../../src/shared/platform/concurrency/in-parallel.ts';
 import type { CredentialDoc } from '../../src/shared/store/lifecycle/credentials.ts';
 import type { EventDoc } from '../../src/shared/store/lifecycle/events.ts';
-import { type AuthorizationServer, startAuthorizationServer } from '../../testkit/authorization-server.ts';
-import { type KeyturnProcess, startProcess } from '../../testkit/process.ts';
-import { until } from '../../testkit/signals.ts';
-import { providerEnvironment } from '../../testkit/system.ts';
+import { type Answer, type Caller, callerAt, toAnswer } from '../../testkit/messages/caller.ts';
+import { cloudEvent, STRUCTURED } from '../../testkit/messages/events.ts';
+import { type KeyturnProcess, startProcess } from '../../testkit/processes/keyturn.ts';
+import { type AuthorizationServer, startAuthorizationServer } from '../../testkit/servers/authorization-server.ts';
+import { atIssuer, atUrl, services } from '../../testkit/services.ts';
+import { PATIENCE_MS, until } from '../../testkit/until.ts';
 
 export type Environment = Record<string, string>;
-
-/** An answer of the API. `body` is its JSON, or its text where it is none. */
-export type Answer = { status: number; headers: Headers; text: string; body: Record<string, unknown> };
-
-/** One caller of the API. */
-export type Caller = (
-  method: string,
-  path: string,
-  body?: unknown,
-  headers?: Record<string, string>,
-) => Promise<Answer>;
 
 /** A Keyturn under test. `env` is what its processes are started with. */
 export type Keyturn = {
@@ -37,7 +29,7 @@ export type Keyturn = {
   startApi(): Promise<KeyturnProcess>;
   startWorkers(): Promise<KeyturnProcess>;
   /** Sends one CloudEvent. */
-  send(type: string, data: Record<string, unknown>, id?: string): Promise<Answer>;
+  send(type: string, data: object): Promise<Answer>;
   credentials(query?: object): Promise<CredentialDoc[]>;
   events(query?: object): Promise<EventDoc[]>;
   /** The database itself, to look at what lies in it. */
@@ -51,7 +43,7 @@ export function newApiKey(): string {
 
 /** Describes a Keyturn; nothing runs until `startApi` and `startWorkers`. All of it ends with the tests of the file. */
 export async function makeKeyturn(given: Environment): Promise<Keyturn> {
-  const port = given.KEYTURN_PORT ?? String(await portForApi());
+  const port = given.KEYTURN_PORT ?? String(await freePort());
   const adminKey = given.KEYTURN_BOOTSTRAP_KEY ?? newApiKey();
   const env: Environment = {
     KEYTURN_RATE_LIMIT_PER_MINUTE: '10000000',
@@ -72,10 +64,7 @@ export async function makeKeyturn(given: Environment): Promise<Keyturn> {
   const start = async (program: 'api' | 'workers', ready: string) => {
     const started = await startProcess(program, env);
     processes.push(started);
-    const ended = started.exited.then((code) => {
-      throw new Error(`${program} ended with ${code} before it was ready:\n${started.output()}`);
-    });
-    await Promise.race([started.waitForLog(ready, { timeoutMs: 60_000 }), ended]);
+    await started.waitForLog(ready);
     return started;
   };
   const call = callerAt(baseUrl, adminKey);
@@ -89,64 +78,20 @@ export async function makeKeyturn(given: Environment): Promise<Keyturn> {
     as: (key) => callerAt(baseUrl, key),
     startApi: () => start('api', 'listening'),
     startWorkers: () => start('workers', 'workers are running'),
-    send: (type, data, id = randomBytes(8).toString('hex')) =>
-      call(
-        'POST',
-        '/v1/events',
-        { specversion: '1.0', id, source: 'urn:e2e', type, data },
-        { 'content-type': 'application/cloudevents+json' },
-      ),
+    send: (type, data) => call('POST', '/v1/events', cloudEvent(type, data), STRUCTURED),
     credentials: (query = {}) => db().collection<CredentialDoc>('credentials').find(query).toArray(),
     events: (query = {}) => db().collection<EventDoc>('events').find(query).toArray(),
   };
 }
 
-function callerAt(baseUrl: string, key: string): Caller {
-  return async (method, path, body, headers = {}) => {
-    const isText = typeof body === 'string';
-    const response = await fetch(`${baseUrl}${path}`, {
-      method,
-      headers: {
-        authorization: `Bearer ${key}`,
-        ...(body !== undefined && { 'content-type': 'application/json' }),
-        ...headers,
-      },
-      ...(body !== undefined && { body: isText ? body : JSON.stringify(body) }),
-    });
-    return toAnswer(response);
-  };
-}
-
-/** Reads a reply to its end. */
-export async function toAnswer(response: Response): Promise<Answer> {
-  const text = await response.text();
-  const isJson = response.headers.get('content-type')?.includes('json');
-  const body = (isJson && text !== '' ? JSON.parse(text) : {}) as Record<string, unknown>;
-  return { status: response.status, headers: response.headers, text, body };
-}
-
-/** A free port that no outgoing connection takes before the API listens: below those that systems give to clients. */
-export function portForApi(): Promise<number> {
-  return freePort(randomInt(20_000, 30_000));
-}
-
 /** The variables of the service `acme` on `server`. */
 export function acmeOn(server: AuthorizationServer): Environment {
-  return { ...providerEnvironment('acme', server), KEYTURN_PROVIDER_ACME_SCOPES: 'openid offline_access read' };
+  return services({ acme: { ...atIssuer(server), scopes: 'openid offline_access read' } });
 }
 
 /** The variables of the service `stub` on a stub that answers what a test says. */
 export function stubAt({ url }: { url: string }, clientSecret = 'stub-secret'): Environment {
-  return {
-    KEYTURN_PROVIDERS: 'stub',
-    KEYTURN_PROVIDER_STUB_TYPE: 'oauth2',
-    KEYTURN_PROVIDER_STUB_AUTHORIZE_URL: `${url}/authorize`,
-    KEYTURN_PROVIDER_STUB_TOKEN_URL: `${url}/token`,
-    KEYTURN_PROVIDER_STUB_REVOKE_URL: `${url}/revoke`,
-    KEYTURN_PROVIDER_STUB_INTROSPECT_URL: `${url}/introspect`,
-    KEYTURN_PROVIDER_STUB_CLIENT_ID: 'keyturn',
-    KEYTURN_PROVIDER_STUB_CLIENT_SECRET: clientSecret,
-  };
+  return services({ stub: { ...atUrl(url), client_secret: clientSecret } });
 }
 
 /** A strict authorization server whose only client is the Keyturn that will listen on `port`. */
@@ -159,7 +104,7 @@ export async function startServerFor(port: number, scopes?: string[]): Promise<A
 export async function authorize(keyturn: Keyturn, service: string, subject: string): Promise<string> {
   const answer = await keyturn.call('POST', '/v1/authorizations', { service, subject });
   expect(answer.status, answer.text).toBe(201);
-  return answer.body.authorizationUrl as string;
+  return answer.body.authorizationUrl;
 }
 
 /** Walks a browser from the start page to where the provider sends it back to: the callback, which is not visited. */
@@ -183,30 +128,34 @@ export async function connect(
   return toAnswer(await browser.request(callback));
 }
 
-/** Calls `work` for 0 … count − 1, at most `limit` at once. */
-export async function repeat(count: number, limit: number, work: (index: number) => Promise<void>): Promise<void> {
-  const indexes = Array.from({ length: count }, (_, index) => index).values();
-  const lane = async () => {
-    for (const index of indexes) await work(index);
-  };
-  await Promise.all(Array.from({ length: Math.min(limit, count) }, lane));
+/** Connects `person-0` and so on, several at once. */
+export async function connectAll(
+  keyturn: Keyturn,
+  server: AuthorizationServer,
+  { count, atOnce }: { count: number; atOnce: number },
+): Promise<void> {
+  const subjects = Array.from({ length: count }, (_, index) => `person-${index}`);
+  await inParallel(subjects, atOnce, async (subject) => {
+    const page = await connect(keyturn, server, { subject });
+    expect(page.status, page.text).toBe(200);
+  });
 }
 
 /** Waits until every event is settled, and returns them. */
-export function allSettled(keyturn: Keyturn, timeoutMs = 30_000): Promise<EventDoc[]> {
+export function allSettled(keyturn: Keyturn): Promise<EventDoc[]> {
   return until(
     async () => {
       const events = await keyturn.events();
       return events.every(({ status }) => status === 'succeeded' || status === 'failed') ? events : null;
     },
-    { what: 'every event to end', timeoutMs, everyMs: 200 },
+    { what: 'every event to end', timeoutMs: 2 * PATIENCE_MS, everyMs: 200 },
   );
 }
 
 /** The id of the one event that an answer of `send` accepts. */
-export async function acceptedId(answer: Answer): Promise<string> {
+export function acceptedId(answer: Answer): string {
   expect(answer.status, answer.text).toBe(202);
-  return (answer.body.results as { eventId: string }[])[0]!.eventId;
+  return answer.body.results[0].eventId;
 }
 
 /** The event once it has ended, as the API tells it. */
@@ -216,7 +165,7 @@ export function outcomeOf(keyturn: Keyturn, eventId: string): Promise<Record<str
       const { body } = await keyturn.call('GET', `/v1/events/${eventId}`);
       return ['succeeded', 'failed', 'parked'].includes(body.status as string) ? body : null;
     },
-    { what: `event ${eventId} to end`, timeoutMs: 25_000, everyMs: 100 },
+    { what: `event ${eventId} to end`, everyMs: 100 },
   );
 }
 

@@ -9,10 +9,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { AppError } from '../../src/shared/platform/errors.ts';
 import type { WorkerDeps } from '../../src/shared/work/job.ts';
 import { answerExternal } from '../../src/workers/external-jobs.ts';
-import { testRedisUrl } from '../../testkit/servers.ts';
-import { until } from '../../testkit/signals.ts';
-import { type Signing, signedHeaders } from '../../testkit/signed.ts';
+import { type Signing, signedHeaders } from '../../testkit/messages/signed.ts';
+import { testRedisUrl } from '../../testkit/servers/for-tests.ts';
 import { testEnvironment } from '../../testkit/system.ts';
+import { PATIENCE_MS, until } from '../../testkit/until.ts';
 import { ACME, importEvent, startApi, type TestApi } from '../api/support.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -70,11 +70,12 @@ function add(by: Sender, event: unknown, { signing, text }: { signing?: Partial<
 
 type Outcome = { results: { status: string; eventId: string; problem?: { type: string } }[] };
 
-const done = async (job: Awaited<ReturnType<typeof add>>) => (await job.waitUntilFinished(outcomes, 20_000)) as Outcome;
+const done = async (job: Awaited<ReturnType<typeof add>>) =>
+  (await job.waitUntilFinished(outcomes, PATIENCE_MS)) as Outcome;
 
 /** The problem of a job that is refused. */
 async function refused(job: Awaited<ReturnType<typeof add>>) {
-  const error = await job.waitUntilFinished(outcomes, 20_000).then(
+  const error = await job.waitUntilFinished(outcomes, PATIENCE_MS).then(
     () => null,
     (thrown: Error) => thrown,
   );
@@ -249,7 +250,7 @@ describe('docs/automation.md', () => {
           ['--input-type=module', '-'],
           {
             cwd: ROOT,
-            timeout: 30_000,
+            timeout: PATIENCE_MS,
             env: {
               PATH: process.env.PATH,
               REDIS_URL: testRedisUrl(),

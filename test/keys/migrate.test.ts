@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { contextOf, openMaterial } from '../../src/shared/keys/material.ts';
-import { until } from '../../testkit/signals.ts';
 import { startSystem, type TestSystem, testEnvironment } from '../../testkit/system.ts';
+import { until } from '../../testkit/until.ts';
 import { startVaultStandIn, type VaultStandIn } from '../sealing/vault/stand-in.ts';
 import { openAll, rotate, rotationOf, SOON, seed } from './support.ts';
 
@@ -68,7 +68,8 @@ describe('moving secrets to another store', () => {
         .find({ _id: { $in: ids } })
         .toArray();
       const stopReading = startReader(readers, ids);
-      const done = await rotationOf(system.deps, await rotate(system.deps, 'store', 'ten_move', to));
+      const rotation = await rotate(system.deps, 'store', 'ten_move', to);
+      const done = await rotationOf(system.deps, rotation).finally(stopReading);
       const { reads, failures } = await stopReading();
       expect(failures).toEqual([]);
       expect(reads).toBeGreaterThan(0);

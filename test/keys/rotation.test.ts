@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { contextOf } from '../../src/shared/keys/material.ts';
 import { AppError } from '../../src/shared/platform/errors.ts';
 import { SEALED_VALUES } from '../../src/shared/store/sealed-values.ts';
-import { until } from '../../testkit/signals.ts';
 import { startSystem, type TestSystem, testEnvironment } from '../../testkit/system.ts';
+import { until } from '../../testkit/until.ts';
 import { code } from '../sealing/support.ts';
 import { openAll, rotate, rotationOf, SOON, seed, seedEveryKind, versionsOf } from './support.ts';
 

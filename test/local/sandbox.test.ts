@@ -3,9 +3,12 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
-import { openBrowser } from '../../local/browser.ts';
-import { type AuthorizationServer, startAuthorizationServer } from '../../testkit/authorization-server.ts';
-import { testAuthorizationServer } from '../../testkit/servers.ts';
+import { openBrowser } from '../../local/tools/browser.ts';
+import { inParallel } from '../../src/shared/platform/concurrency/in-parallel.ts';
+import { authorizationUrl } from '../../testkit/messages/consent.ts';
+import { basicAuth } from '../../testkit/providers/oauth-client.ts';
+import { type AuthorizationServer, startAuthorizationServer } from '../../testkit/servers/authorization-server.ts';
+import { testAuthorizationServer } from '../../testkit/servers/for-tests.ts';
 
 const server = await testAuthorizationServer();
 
@@ -16,24 +19,17 @@ afterEach(() => {
 
 function authorization(at: AuthorizationServer = server, extra: Record<string, string> = {}) {
   const verifier = randomBytes(32).toString('base64url');
-  const url = new URL('/auth', at.issuer);
-  url.search = new URLSearchParams({
-    client_id: at.clientId,
-    response_type: 'code',
-    redirect_uri: at.redirectUri,
-    scope: 'read write',
-    state: 's',
-    code_challenge: createHash('sha256').update(verifier).digest('base64url'),
-    code_challenge_method: 'S256',
-    ...extra,
-  }).toString();
+  const codeChallenge = createHash('sha256').update(verifier).digest('base64url');
+  const asked = { redirectUri: at.redirectUri, state: 's', codeChallenge, scopes: ['read', 'write'] };
+  const url = new URL(authorizationUrl(at, asked));
+  for (const [name, value] of Object.entries(extra)) url.searchParams.set(name, value);
   return { url: url.href, verifier };
 }
 
 async function post(path: string, form: Record<string, string>, at: AuthorizationServer = server) {
   const response = await fetch(new URL(path, at.issuer), {
     method: 'POST',
-    headers: { authorization: `Basic ${btoa(`${at.clientId}:${at.clientSecret}`)}` },
+    headers: basicAuth(at),
     body: new URLSearchParams(form),
   });
   const text = await response.text();
@@ -144,7 +140,8 @@ test('more than a thousand grants live side by side, and survive a restart', asy
   const options = { stateFile: join(dir, 'state'), accessTokenTtlS: 60 };
   const first = await startAuthorizationServer(options);
   const { body } = await obtain(first);
-  for (let n = 0; n < 1100; n += 1) await post('/token', { grant_type: 'client_credentials' }, first);
+  const grants = Array.from({ length: 1_100 }, () => ({ grant_type: 'client_credentials' }));
+  await inParallel(grants, 20, (form) => post('/token', form, first));
   expect((await first.findToken(body.refresh_token))?.active).toBe(true);
   await first.stop();
   const second = await startAuthorizationServer({ ...options, port: first.port });

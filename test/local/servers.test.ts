@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { MongoClient } from 'mongodb';
 import { afterAll, expect, test } from 'vitest';
-import { findMongod } from '../../local/mongod.ts';
-import { findRedis, startRedis } from '../../local/redis.ts';
-import { startMongo } from '../../local/servers.ts';
-import { until } from '../../testkit/signals.ts';
+import { findMongod } from '../../local/mongod/find.ts';
+import { startMongo } from '../../local/servers/mongo.ts';
+import { findRedis, startRedis } from '../../local/servers/redis.ts';
+import { until } from '../../testkit/until.ts';
 
 const dir = await mkdtemp(join(tmpdir(), 'keyturn-servers-'));
 const quiet = () => {};

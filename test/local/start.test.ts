@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, expect, test } from 'vitest';
-import { openBrowser } from '../../local/browser.ts';
-import { startProcess } from '../../testkit/process.ts';
-import { until } from '../../testkit/signals.ts';
+import { openBrowser } from '../../local/tools/browser.ts';
+import { startProcess } from '../../testkit/processes/keyturn.ts';
+import { until } from '../../testkit/until.ts';
 
 const run = promisify(execFile);
 const dir = await mkdtemp(join(tmpdir(), 'keyturn-start-'));
@@ -32,7 +32,7 @@ test.skipIf(!hasCurl)(
   async () => {
     const env = { KEYTURN_PORT: '0', XDG_CACHE_HOME: process.env.XDG_CACHE_HOME };
     const first = await startProcess('local', env, { cwd: dir });
-    await first.waitForLog('Ctrl-C stops everything', { timeoutMs: 90_000 });
+    await first.waitForLog('Ctrl-C stops everything');
     expect(first.output()).toContain('SANDBOX');
     const key = /kt_live_[\w-]{43}/.exec(first.output())?.[0] ?? '';
     const [authorize, list, audit] = curlLines(first.output());
@@ -48,20 +48,19 @@ test.skipIf(!hasCurl)(
     await browser.follow(new URL(agreed.headers.get('location') ?? '', page.url));
     await until(async () => JSON.stringify(await shell(list)).includes('"active"'), {
       what: 'the credential',
-      timeoutMs: 20_000,
     });
     expect(JSON.stringify(await shell(audit))).toContain('credential.activated');
-    expect(await first.sigterm({ timeoutMs: 60_000 })).toBe(0);
+    expect(await first.sigterm()).toBe(0);
 
     const second = await startProcess('local', env, { cwd: dir });
-    await second.waitForLog('Ctrl-C stops everything', { timeoutMs: 90_000 });
+    await second.waitForLog('Ctrl-C stops everything');
     expect(second.output()).not.toContain('kt_live_');
     const [, listAgain] = curlLines(second.output());
     expect(JSON.stringify(await shell(listAgain, { KEYTURN_KEY: key }))).toContain('"active"');
-    expect(await second.sigterm({ timeoutMs: 60_000 })).toBe(0);
+    expect(await second.sigterm()).toBe(0);
     await nothingIsLeft();
   },
-  240_000,
+  400_000,
 );
 
 /** No process of ours works in the folder any more. */

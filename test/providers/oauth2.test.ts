@@ -4,18 +4,17 @@ import { afterAll, expect, test } from 'vitest';
 import { Secret } from '../../src/shared/platform/secret.ts';
 import type { Provider, TokenReply } from '../../src/shared/providers/contract.ts';
 import { plugin } from '../../src/shared/providers/plugins/oauth2.ts';
-import { startAuthorizationServer } from '../../testkit/authorization-server.ts';
+import { startAuthorizationServer } from '../../testkit/servers/authorization-server.ts';
 import { CLIENT_SECRET, call, deps, errorOf, settingsOf, startStub } from './support.ts';
 
 const server = await startAuthorizationServer();
 afterAll(() => server.stop());
-const slow = { ...deps, timeoutMs: 5_000 };
 const ours = {
   issuer: server.issuer,
   clientId: server.clientId,
   clientSecret: new Secret(server.clientSecret),
 };
-const provider = await plugin.create(settingsOf('real', ours), slow);
+const provider = await plugin.create(settingsOf('real', ours), deps);
 
 type Proof = { verifier: string; challenge: string };
 function proof(): Proof {
@@ -87,7 +86,7 @@ test('client credentials give a token that introspects as active', async () => {
 });
 
 test('a wrong client secret is a matter of our configuration', async () => {
-  const wrong = await plugin.create(settingsOf('wrong', { ...ours, clientSecret: new Secret('nope') }), slow);
+  const wrong = await plugin.create(settingsOf('wrong', { ...ours, clientSecret: new Secret('nope') }), deps);
   const error = await errorOf(wrong.clientCredentials!({ scopes: [] }, call()));
   expect(error.code).toBe('provider_misconfigured');
   expect(error.message).toContain('KEYTURN_PROVIDER_WRONG_CLIENT_SECRET');
@@ -97,15 +96,15 @@ test('a dead issuer does not stop the start, and is asked again until it answers
   const issuer = await startStub();
   const late = await plugin.create(settingsOf('late', { issuer: issuer.url }), deps);
   const refresh = () => late.refresh!(new Secret('r'), call());
-  issuer.answer({ status: 503, text: 'down' });
+  issuer.always({ status: 503, body: 'down' });
   expect((await errorOf(refresh())).code).toBe('provider_unavailable');
-  issuer.answer({ json: { access_token: 'a' } });
+  issuer.always({ body: { access_token: 'a' } });
   const metadata = { issuer: issuer.url, token_endpoint: `${issuer.url}/token` };
-  issuer.answerAt('GET /.well-known/oauth-authorization-server', { status: 404 });
-  issuer.answerAt('GET /.well-known/openid-configuration', { json: metadata });
-  issuer.seen.length = 0;
+  issuer.at('GET /.well-known/oauth-authorization-server', { status: 404, body: '' });
+  issuer.at('GET /.well-known/openid-configuration', { body: metadata });
+  issuer.calls.length = 0;
   await Promise.all([refresh(), refresh(), refresh()]);
-  expect(issuer.seen.map(({ url }) => url).sort()).toEqual([
+  expect(issuer.calls.map(({ path }) => path).sort()).toEqual([
     '/.well-known/oauth-authorization-server',
     '/.well-known/openid-configuration',
     '/token',
@@ -116,7 +115,7 @@ test('a dead issuer does not stop the start, and is asked again until it answers
 
 test('what the issuer does not offer is said to be unsupported or unknown', async () => {
   const issuer = await startStub();
-  issuer.answer({ json: { issuer: issuer.url, token_endpoint: `${issuer.url}/token` } });
+  issuer.always({ body: { issuer: issuer.url, token_endpoint: `${issuer.url}/token` } });
   const bare = await plugin.create(settingsOf('bare', { issuer: issuer.url }), deps);
   const material = { accessToken: new Secret('a'), refreshToken: new Secret('r') };
   expect((await errorOf(bare.revoke!(material, call()))).code).toBe('provider_unsupported');
@@ -130,7 +129,7 @@ test.each([
   ['without a token endpoint', (url: string) => ({ issuer: url })],
 ])('metadata %s is refused', async (_, metadata) => {
   const issuer = await startStub();
-  issuer.answer({ json: metadata(issuer.url) });
+  issuer.always({ body: metadata(issuer.url) });
   const refused = await plugin.create(settingsOf('refused', { issuer: issuer.url }), deps);
   expect((await errorOf(refused.refresh!(new Secret('r'), call()))).code).toBe('provider_misconfigured');
 });

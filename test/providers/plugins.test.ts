@@ -4,7 +4,8 @@ import type { Provider } from '../../src/shared/providers/contract.ts';
 import { plugin as figmaPlugin } from '../../src/shared/providers/plugins/figma.ts';
 import { plugin as nanoBananaPlugin } from '../../src/shared/providers/plugins/nano-banana.ts';
 import { plugin as notionPlugin } from '../../src/shared/providers/plugins/notion.ts';
-import { CLIENT_SECRET, call, deps, errorOf, type Stub, settingsOf, startStub } from './support.ts';
+import type { StubProvider } from '../../testkit/providers/stub-provider.ts';
+import { CLIENT_SECRET, call, deps, errorOf, settingsOf, startStub } from './support.ts';
 
 const request = { redirectUri: 'https://app.example/cb', state: 's-1', codeChallenge: 'challenge' };
 
@@ -14,7 +15,7 @@ const exchange = (provider: Provider) =>
     call(),
   );
 
-const formOf = (stub: Stub) => Object.fromEntries(new URLSearchParams(stub.seen.at(-1)!.body));
+const formOf = (stub: StubProvider) => Object.fromEntries(new URLSearchParams(stub.calls.at(-1)!.body));
 
 test('figma: scopes by comma, basic auth, a refresh URL of its own, the refresh token stays', async () => {
   const stub = await startStub();
@@ -29,8 +30,8 @@ test('figma: scopes by comma, basic auth, a refresh URL of its own, the refresh 
     state: 's-1',
   });
 
-  stub.answerAt('POST /v1/oauth/token', {
-    json: {
+  stub.at('POST /v1/oauth/token', {
+    body: {
       user_id_string: '1234',
       access_token: 'figu_access',
       token_type: 'bearer',
@@ -41,10 +42,10 @@ test('figma: scopes by comma, basic auth, a refresh URL of its own, the refresh 
   const connected = await exchange(figma);
   expect(connected.metadata).toEqual({ user_id_string: '1234' });
   expect(formOf(stub)).toMatchObject({ code_verifier: 'verifier-1', grant_type: 'authorization_code' });
-  expect(stub.seen.at(-1)!.headers.authorization).toMatch(/^Basic /);
+  expect(stub.calls.at(-1)!.headers.authorization).toMatch(/^Basic /);
 
-  stub.answerAt('POST /v1/oauth/refresh', {
-    json: { access_token: 'figu_next', token_type: 'bearer', expires_in: 7_776_000 },
+  stub.at('POST /v1/oauth/refresh', {
+    body: { access_token: 'figu_next', token_type: 'bearer', expires_in: 7_776_000 },
   });
   const refreshed = await figma.refresh!(connected.material.refreshToken!, call());
   expect(refreshed.material.accessToken.reveal()).toBe('figu_next');
@@ -56,14 +57,14 @@ test('figma: an OAuth token and a personal token are probed each in its own head
   const stub = await startStub();
   const figma = await figmaPlugin.create(settingsOf('figma', { baseUrl: stub.url }), deps);
   const probe = (token: string) => figma.probe!({ accessToken: new Secret(token) }, call());
-  stub.answer({ json: { id: '1234', handle: 'a', email: 'a@example.com' } });
+  stub.always({ body: { id: '1234', handle: 'a', email: 'a@example.com' } });
   expect(await probe('figu_abc')).toBe('active');
-  expect(stub.seen.at(-1)).toMatchObject({ url: '/v1/me', headers: { authorization: 'Bearer figu_abc' } });
+  expect(stub.calls.at(-1)).toMatchObject({ path: '/v1/me', headers: { authorization: 'Bearer figu_abc' } });
   expect(await probe('figd_abc')).toBe('active');
-  expect(stub.seen.at(-1)!.headers['x-figma-token']).toBe('figd_abc');
-  stub.answer({ status: 403, json: { status: 403, err: 'Invalid token' } });
+  expect(stub.calls.at(-1)!.headers['x-figma-token']).toBe('figd_abc');
+  stub.always({ status: 403, body: { status: 403, err: 'Invalid token' } });
   expect(await probe('figu_abc')).toBe('inactive');
-  stub.answer({ status: 403, json: { status: 403, err: 'Invalid scope(s): file_content:read' } });
+  stub.always({ status: 403, body: { status: 403, err: 'Invalid scope(s): file_content:read' } });
   expect(await probe('figu_abc')).toBe('unknown');
 });
 
@@ -91,7 +92,7 @@ test('notion: JSON body, version header, owner=user, no PKCE, the workspace is k
     state: 's-1',
     owner: 'user',
   });
-  stub.answerAt('POST /v1/oauth/token', { json: notionReply });
+  stub.at('POST /v1/oauth/token', { body: notionReply });
   const connected = await exchange(notion);
   expect(connected).toMatchObject({
     expiresAt: null,
@@ -103,7 +104,7 @@ test('notion: JSON body, version header, owner=user, no PKCE, the workspace is k
     },
   });
   expect(JSON.stringify(connected.metadata)).not.toContain('example.com');
-  const { headers, body } = stub.seen.at(-1)!;
+  const { headers, body } = stub.calls.at(-1)!;
   expect(headers).toMatchObject({ 'notion-version': '2025-09-03', 'content-type': 'application/json' });
   expect(JSON.parse(body)).toEqual({
     grant_type: 'authorization_code',
@@ -111,30 +112,30 @@ test('notion: JSON body, version header, owner=user, no PKCE, the workspace is k
     redirect_uri: request.redirectUri,
   });
   await notion.refresh!(connected.material.refreshToken!, call());
-  expect(JSON.parse(stub.seen.at(-1)!.body)).toEqual({ grant_type: 'refresh_token', refresh_token: 'nrt_refresh' });
+  expect(JSON.parse(stub.calls.at(-1)!.body)).toEqual({ grant_type: 'refresh_token', refresh_token: 'nrt_refresh' });
 });
 
 test('notion: revokes with the client, in JSON, and probes with the token', async () => {
   const stub = await startStub();
   const notion = await notionPlugin.create(settingsOf('notion', { baseUrl: stub.url }), deps);
   const material = { accessToken: new Secret('ntn_access') };
-  stub.answerAt('POST /v1/oauth/revoke', { json: { request_id: 'r-2' } });
+  stub.at('POST /v1/oauth/revoke', { body: { request_id: 'r-2' } });
   await notion.revoke!(material, call());
-  const { headers, body } = stub.seen.at(-1)!;
+  const { headers, body } = stub.calls.at(-1)!;
   expect(headers.authorization).toMatch(/^Basic /);
   expect(JSON.parse(body)).toEqual({ token: 'ntn_access' });
-  stub.answerAt('POST /v1/oauth/revoke', { status: 400, json: { error: 'invalid_grant' } });
+  stub.at('POST /v1/oauth/revoke', { status: 400, body: { error: 'invalid_grant' } });
   await notion.revoke!(material, call());
-  stub.answerAt('POST /v1/oauth/revoke', { status: 401, json: { error: 'invalid_client' } });
+  stub.at('POST /v1/oauth/revoke', { status: 401, body: { error: 'invalid_client' } });
   expect((await errorOf(notion.revoke!(material, call()))).code).toBe('provider_misconfigured');
 
-  stub.answerAt('GET /v1/users/me', { json: { object: 'user', type: 'bot' } });
+  stub.at('GET /v1/users/me', { body: { object: 'user', type: 'bot' } });
   expect(await notion.probe!(material, call())).toBe('active');
-  expect(stub.seen.at(-1)!.headers).toMatchObject({
+  expect(stub.calls.at(-1)!.headers).toMatchObject({
     authorization: 'Bearer ntn_access',
     'notion-version': '2025-09-03',
   });
-  stub.answerAt('GET /v1/users/me', { status: 401, json: { object: 'error', code: 'unauthorized' } });
+  stub.at('GET /v1/users/me', { status: 401, body: { object: 'error', code: 'unauthorized' } });
   expect(await notion.probe!(material, call())).toBe('inactive');
 });
 
@@ -146,20 +147,23 @@ test('nano-banana: an API key is probed by its header; without a client there is
   const provider = await nanoBananaPlugin.create(settings, deps);
   expect([provider.authorizationUrl, provider.refresh, provider.revoke]).toEqual([undefined, undefined, undefined]);
   const probe = () => provider.probe!({ accessToken: new Secret(API_KEY) }, call());
-  stub.answer({ json: { models: [] } });
+  stub.always({ body: { models: [] } });
   expect(await probe()).toBe('active');
-  expect(stub.seen.at(-1)).toMatchObject({ url: '/v1beta/models?pageSize=1', headers: { 'x-goog-api-key': API_KEY } });
+  expect(stub.calls.at(-1)).toMatchObject({
+    path: '/v1beta/models?pageSize=1',
+    headers: { 'x-goog-api-key': API_KEY },
+  });
   const refusal = (code: number, reason: string) => ({
     status: code,
-    json: { error: { code, message: 'no', status: 'INVALID_ARGUMENT', details: [{ reason }] } },
+    body: { error: { code, message: 'no', status: 'INVALID_ARGUMENT', details: [{ reason }] } },
   });
-  stub.answer(refusal(400, 'API_KEY_INVALID'));
+  stub.always(refusal(400, 'API_KEY_INVALID'));
   expect(await probe()).toBe('inactive');
-  stub.answer(refusal(403, 'API_KEY_HTTP_REFERRER_BLOCKED'));
+  stub.always(refusal(403, 'API_KEY_HTTP_REFERRER_BLOCKED'));
   expect(await probe()).toBe('unknown');
-  stub.answer({ status: 429, json: {}, headers: { 'retry-after': '3' } });
+  stub.always({ status: 429, body: {}, headers: { 'retry-after': '3' } });
   expect(await errorOf(probe())).toMatchObject({ code: 'provider_throttled', retryAfterMs: 3_000 });
-  stub.answer({ status: 503, text: 'down' });
+  stub.always({ status: 503, body: 'down' });
   expect((await errorOf(probe())).code).toBe('provider_unavailable');
 });
 
@@ -169,15 +173,15 @@ test('nano-banana: with a client, consent goes through Google and asks for a ref
   const url = new URL(await provider.authorizationUrl!({ ...request, scopes: [...provider.defaultScopes] }));
   expect(url.searchParams.get('access_type')).toBe('offline');
   expect(provider.issuer).toBe('https://accounts.google.com');
-  stub.answerAt('POST /token', { json: { access_token: 'ya29.next', expires_in: 3599, scope: 'a b' } });
+  stub.at('POST /token', { body: { access_token: 'ya29.next', expires_in: 3599, scope: 'a b' } });
   const reply = await provider.refresh!(new Secret('1//refresh'), call());
   expect(reply.material.refreshToken!.reveal()).toBe('1//refresh');
   expect(formOf(stub)).toMatchObject({ client_id: 'client-1', client_secret: CLIENT_SECRET });
-  stub.answerAt('POST /revoke', { text: '' });
+  stub.at('POST /revoke', { body: '' });
   await provider.revoke!(reply.material, call());
-  stub.answer({ json: { models: [] } });
+  stub.always({ body: { models: [] } });
   expect(await provider.probe!(reply.material, call())).toBe('active');
-  expect(stub.seen.at(-1)!.headers.authorization).toBe('Bearer ya29.next');
+  expect(stub.calls.at(-1)!.headers.authorization).toBe('Bearer ya29.next');
 });
 
 test('each provider knows the shape of its own keys', async () => {

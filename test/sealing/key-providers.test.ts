@@ -8,7 +8,7 @@ import { keyProviderNames, loadKeyProvider } from '../../src/shared/sealing/key-
 import { makeLocalKeyProvider, rootKeyId } from '../../src/shared/sealing/key-providers/plugins/local.ts';
 import { assertKeysAvailable } from '../../src/shared/sealing/root-keys.ts';
 import { makeDataKeyStore } from '../../src/shared/store/keys/data-keys.ts';
-import { testDatabase } from '../../testkit/servers.ts';
+import { testDatabase } from '../../testkit/servers/for-tests.ts';
 import { code, probedKeyProvider, testSealer } from './support.ts';
 
 const [a, b, c] = [1, 2, 3].map((byte) => Buffer.alloc(32, byte)) as [Buffer, Buffer, Buffer];

@@ -2,7 +2,8 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import type { DataKeyDoc } from '../../src/shared/sealing/contract.ts';
 import { makeLocalKeyProvider } from '../../src/shared/sealing/key-providers/plugins/local.ts';
-import { testDatabase } from '../../testkit/servers.ts';
+import { makeDataKeyStore } from '../../src/shared/store/keys/data-keys.ts';
+import { testDatabase } from '../../testkit/servers/for-tests.ts';
 import { code, handClock, probedKeyProvider, testSealer } from './support.ts';
 
 const database = testDatabase();
@@ -208,13 +209,13 @@ describe('what another process does with the keys', () => {
 describe('while MongoDB is away', () => {
   test('cached keys go on sealing, so that a provider reply can be kept; unknown tenants are told', async () => {
     let away = false;
-    const flaky = new Proxy(dataKeys, {
+    const flaky = new Proxy(database.db, {
       get(target, name) {
         if (away) throw new Error('connection refused');
         return Reflect.get(target, name).bind(target);
       },
     });
-    const { sealer, clock } = processOf({ dataKeys: flaky });
+    const { sealer, clock } = processOf({ dataKeys: makeDataKeyStore({ db: flaky }) });
     await sealer.seal('x', at('ten_away'));
     away = true;
     clock.advance(TIMES.refreshMs);

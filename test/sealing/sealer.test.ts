@@ -5,7 +5,7 @@ import { systemRandom } from '../../src/shared/platform/random.ts';
 import type { DataKeyDoc } from '../../src/shared/sealing/contract.ts';
 import { sealJwe } from '../../src/shared/sealing/jwe.ts';
 import { makeLocalKeyProvider } from '../../src/shared/sealing/key-providers/plugins/local.ts';
-import { testDatabase } from '../../testkit/servers.ts';
+import { testDatabase } from '../../testkit/servers/for-tests.ts';
 import { code, probedKeyProvider, testSealer } from './support.ts';
 
 const database = testDatabase();

@@ -6,7 +6,7 @@ import type { KeyProvider } from '../../src/shared/sealing/key-providers/contrac
 import { makeLocalKeyProvider } from '../../src/shared/sealing/key-providers/plugins/local.ts';
 import { makeSealer, type SealerOptions } from '../../src/shared/sealing/sealer.ts';
 import { makeDataKeyStore } from '../../src/shared/store/keys/data-keys.ts';
-import type { TestDatabase } from '../../testkit/servers.ts';
+import type { TestDatabase } from '../../testkit/servers/for-tests.ts';
 
 /** A clock whose time is set by hand; its sleeps are real, so that a hanging party shows. */
 export function handClock(startMs = 1_800_000_000_000) {
@@ -49,7 +49,7 @@ export function probedKeyProvider(inner: KeyProvider = makeLocalKeyProvider([sys
   return { provider, state };
 }
 
-/** A vault over the test's own `data_keys`. Each call is like another process: it shares the database only. */
+/** A sealer over the test's own `data_keys`. Each call is like another process: it shares the database only. */
 export function testSealer(database: TestDatabase, options: Partial<SealerOptions> = {}) {
   return makeSealer({
     dataKeys: makeDataKeyStore(database),

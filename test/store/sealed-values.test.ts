@@ -7,12 +7,15 @@ import {
   whereSealed,
 } from '../../src/shared/store/sealed-values.ts';
 
-const FOLDER = new URL('../../src/shared/store/', import.meta.url);
+const STORE = new URL('../../src/shared/store/', import.meta.url);
+
+/** The file of a collection: in a folder of its domain. */
+const COLLECTION = /^(?!base\/)\w+\/[\w-]+\.ts$/;
 
 /** Fields of type `StoredSecret` in the documents' types: one a line, or several by way of a named type. */
 function declared(): string[] {
-  const files = readdirSync(FOLDER).filter((file) => file.endsWith('documents.ts'));
-  const text = files.map((file) => readFileSync(new URL(file, FOLDER), 'utf8')).join('\n');
+  const files = readdirSync(STORE, { recursive: true, encoding: 'utf8' }).filter((file) => COLLECTION.test(file));
+  const text = files.map((file) => readFileSync(new URL(file, STORE), 'utf8')).join('\n');
   return [...text.matchAll(/(\w+)\??: (?:Readonly<)?StoredSecret\b/g)].map(([, field]) => field!).sort();
 }
 

@@ -2,7 +2,6 @@ import { appendFileSync, existsSync, mkdtempSync, readdirSync, rmSync, utimesSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { seedCredentials } from '../../bench/seed.ts';
 import { createRefreshJob } from '../../src/shared/credentials/refresh/job.ts';
 import type { Generation } from '../../src/shared/credentials/secret-generation.ts';
 import { storeMaterial } from '../../src/shared/keys/material.ts';
@@ -13,6 +12,7 @@ import type { WorkerDeps } from '../../src/shared/work/job.ts';
 import { type Journal, openJournal } from '../../src/shared/work/journal.ts';
 import { hold } from '../../src/shared/work/leases.ts';
 import { recoverJournals } from '../../src/shared/work/recovery.ts';
+import { seedCredentials } from '../../testkit/credentials.ts';
 import { startSystem, testEnvironment } from '../../testkit/system.ts';
 
 const system = await startSystem(testEnvironment());

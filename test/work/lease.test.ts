@@ -1,11 +1,11 @@
 import { afterAll, describe, expect, test } from 'vitest';
-import { seedCredentials } from '../../bench/seed.ts';
 import type { Clock } from '../../src/shared/platform/clock.ts';
 import { systemClock } from '../../src/shared/platform/clock.ts';
 import { openJournal } from '../../src/shared/work/journal.ts';
 import { type Hold, hold } from '../../src/shared/work/leases.ts';
-import { until } from '../../testkit/signals.ts';
+import { seedCredentials } from '../../testkit/credentials.ts';
 import { startSystem, testEnvironment } from '../../testkit/system.ts';
+import { until } from '../../testkit/until.ts';
 
 const LEASE_SECONDS = 1;
 const HOUR_MS = 3_600_000;
@@ -66,7 +66,8 @@ describe('promise 3: one actor per credential', () => {
     const renewed = async () =>
       (await read(ids[0]!))!.lease!.until.getTime() > before.getTime() + 2_000 * LEASE_SECONDS;
     await until(renewed, { what: 'renewals' });
-    expect(first.isFresh(ids[0])).toBe(true);
+    // After each renewal, for a part of a second: a busy machine may look when that is over.
+    await until(() => first.isFresh(ids[0]), { what: 'a fresh lease' });
     await first.end();
     expect(await read(ids[0]!)).toMatchObject({ lease: null, interrupted: null });
   });
@@ -77,8 +78,8 @@ describe('promise 3: one actor per credential', () => {
     const first = await worker('cut-off', skewed(0))([lost!, kept!]);
     const taken = { holder: 'someone else', purpose: 'refresh', until: new Date(Date.now() + HOUR_MS) };
     await system.deps.database.collection('credentials').updateOne({ _id: lost! }, { $set: { lease: taken } });
-    await until(() => !first.isFresh(lost!), { what: 'the loss to be seen' });
-    expect(first.isFresh(kept!)).toBe(true);
+    await until(() => first.isFresh(kept!) && !first.isFresh(lost!), { what: 'the loss to be seen at a renewal' });
+    expect(first.isFresh()).toBe(false);
     await first.end();
   });
 

@@ -1,8 +1,6 @@
 import { createHmac, generateKeyPairSync, randomBytes, sign } from 'node:crypto';
-import { once } from 'node:events';
-import { createServer } from 'node:http';
-import { Secret } from '../src/shared/platform/secret.ts';
-import { signWebhook } from '../src/shared/platform/standard-webhooks.ts';
+import { serveOnLoopback } from '../../local/tools/loopback.ts';
+import { signedHeaders } from './signed.ts';
 
 export type SignedRequest = { body: string; headers: Record<string, string> };
 
@@ -13,17 +11,8 @@ export function genericAlert(
   { id = `msg_${randomBytes(8).toString('hex')}`, atMs = Date.now() } = {},
 ): SignedRequest {
   const body = JSON.stringify(leak);
-  const timestamp = String(Math.floor(atMs / 1_000));
-  const signature = signWebhook(new Secret(secret), { id, timestamp, body });
-  return {
-    body,
-    headers: {
-      'content-type': 'application/json',
-      'webhook-id': id,
-      'webhook-timestamp': timestamp,
-      'webhook-signature': signature,
-    },
-  };
+  const signature = signedHeaders(body, { secret, id, at: new Date(atMs) });
+  return { body, headers: { 'content-type': 'application/json', ...signature } };
 }
 
 /** A delivery of GitHub's webhook. */
@@ -57,15 +46,12 @@ export async function startPartner(): Promise<PartnerStub> {
   const own = 'a'.repeat(64);
   const keys = [{ key_identifier: own, key: publicKey.export({ type: 'spki', format: 'pem' }), is_current: true }];
   let fetched = 0;
-  const server = createServer((_, response) => {
+  const { url, stop } = await serveOnLoopback((_, response) => {
     fetched += 1;
     response.setHeader('content-type', 'application/json').end(JSON.stringify({ public_keys: keys }));
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
   return {
-    url: `http://127.0.0.1:${port}/keys`,
+    url: `${url}/keys`,
     fetched: () => fetched,
     publish: (id, pem) => void keys.push({ key_identifier: id, key: pem, is_current: false }),
     sign: (tokens, keyId = own) => {
@@ -79,9 +65,6 @@ export async function startPartner(): Promise<PartnerStub> {
         },
       };
     },
-    stop: async () => {
-      server.close();
-      server.closeAllConnections();
-    },
+    stop,
   };
 }

@@ -2,7 +2,7 @@ import { accessSync, constants, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { type BrowserContext, chromium } from 'playwright-core';
-import { aptInstall } from '../local/apt.ts';
+import { aptInstall } from '../../local/tools/apt.ts';
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome'];
 const MAC = '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome';

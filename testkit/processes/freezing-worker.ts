@@ -4,20 +4,15 @@
  */
 
 import { writeSync } from 'node:fs';
-import { reviveRetiredKeys } from '../../../src/shared/keys/rotation/retired-key-values.ts';
-import { systemClock } from '../../../src/shared/platform/clock.ts';
-import { parseConfig } from '../../../src/shared/platform/config/parse.ts';
-import { makeLog } from '../../../src/shared/platform/log.ts';
-import { systemRandom } from '../../../src/shared/platform/random.ts';
-import { openDeps } from '../../../src/shared/runtime/open-deps.ts';
-import type { Commit } from '../../../src/shared/store/commit.ts';
-import { type Journal, openJournal } from '../../../src/shared/work/journal.ts';
-import { openConsumers } from '../../../src/workers/consumers.ts';
+import { systemClock } from '../../src/shared/platform/clock.ts';
+import { makeMetrics } from '../../src/shared/runtime/metrics.ts';
+import type { Commit } from '../../src/shared/store/commit.ts';
+import { type Journal, openJournal } from '../../src/shared/work/journal.ts';
+import { startWorkers } from '../../src/workers/run.ts';
+import { openParts } from '../deps.ts';
 
 const point = process.argv[2] as string;
-const config = parseConfig(process.env);
-const given = { clock: systemClock, random: systemRandom, log: makeLog(config.logLevel, {}) };
-const deps = await openDeps(config, given, reviveRetiredKeys);
+const deps = await openParts(process.env);
 
 /** Neither timers nor replies get through from here on: leases are not renewed. */
 function freezeAt(name: string): void {
@@ -33,7 +28,7 @@ const commit: Commit = async (change) => {
   return outcome;
 };
 
-const journal = openJournal(config.journalDir, 'wrk_frozen', systemClock);
+const journal = openJournal(deps.config.journalDir, 'wrk_frozen', systemClock);
 const stopping: Journal = {
   ...journal,
   sent: (id, fence) => {
@@ -47,5 +42,5 @@ const stopping: Journal = {
   },
 };
 
-await openConsumers({ ...deps, commit, journal: stopping, workerId: 'wrk_frozen' });
+await startWorkers({ ...deps, metrics: makeMetrics(), commit, journal: stopping, workerId: 'wrk_frozen' });
 writeSync(1, 'running\n');

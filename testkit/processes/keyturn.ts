@@ -1,11 +1,16 @@
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import type { Environment } from '../local/apt.ts';
-import { startChild } from '../local/children.ts';
-import { until } from './signals.ts';
+import type { Environment } from '../../local/tools/apt.ts';
+import { startChild } from '../../local/tools/children.ts';
+import { PATIENCE_MS, until } from '../until.ts';
 
-const ROOT = fileURLToPath(new URL('../', import.meta.url));
-const PROGRAMS = { api: 'src/api/main.ts', workers: 'src/workers/main.ts', local: 'local/main.ts' } as const;
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const PROGRAMS = {
+  api: 'src/api/main.ts',
+  workers: 'src/workers/main.ts',
+  local: 'local/main.ts',
+  freezing: 'testkit/processes/freezing-worker.ts',
+} as const;
 
 /** One line of a process's log. */
 export type LogLine = { msg?: string; level?: number | string; [field: string]: unknown };
@@ -17,12 +22,15 @@ export type KeyturnProcess = {
   readonly logs: LogLine[];
   /** Everything it wrote, as text: to look for canaries. */
   output(): string;
-  /** Waits for a log line whose message has this text or pattern. Looks at past lines too. Throws with the output. */
-  waitForLog(message: string | RegExp, options?: { timeoutMs?: number }): Promise<LogLine>;
+  /**
+   * Waits for a log line whose message has this text or pattern. Looks at past lines too. Throws with the output, at once when
+   * the process has ended without it.
+   */
+  waitForLog(message: string | RegExp): Promise<LogLine>;
   kill9(): Promise<void>;
   /** Asks it to end and waits until it has. Returns the exit code; null when a signal ended it. */
   sigterm(options?: { timeoutMs?: number }): Promise<number | null>;
-  /** Resolves when it has ended, for whatever reason. */
+  /** Resolves when it has ended, for whatever reason, and `output` is whole. */
   readonly exited: Promise<number | null>;
 };
 
@@ -33,13 +41,15 @@ export type KeyturnProcess = {
 export async function startProcess(
   program: keyof typeof PROGRAMS,
   env: Environment,
-  { cwd = ROOT }: { cwd?: string } = {},
+  { cwd = ROOT, args = [] }: { cwd?: string; args?: string[] } = {},
 ): Promise<KeyturnProcess> {
-  const child = await startChild(process.execPath, [`${ROOT}${PROGRAMS[program]}`], {
+  const child = await startChild(process.execPath, [`${ROOT}${PROGRAMS[program]}`, ...args], {
     cwd,
     env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
+  // Its end comes before its last words have been read: those have been when its streams are closed.
+  const exited = new Promise<number | null>((resolve) => child.process.once('close', resolve));
   const logs: LogLine[] = [];
   let text = '';
   for (const stream of [child.process.stdout, child.process.stderr]) {
@@ -49,27 +59,27 @@ export async function startProcess(
       logs.push(parseLine(line));
     });
   }
-  const exited = child.exited.then(({ code }) => code);
+  const waitForLog = async (message: string | RegExp) => {
+    const matches = ({ msg = '' }: LogLine) =>
+      typeof message === 'string' ? msg.includes(message) : message.test(msg);
+    const ended = exited.then((code) => logs.find(matches) ?? Promise.reject(new Error(`it ended with ${code}`)));
+    const seen = until(() => logs.find(matches), { what: `the log line ${message}` });
+    return Promise.race([seen, ended]).catch((error: Error) => {
+      throw new Error(`${error.message}; ${program} wrote:\n${text.slice(-4000)}`);
+    });
+  };
   return {
     pid: child.pid,
     logs,
     output: () => text,
-    waitForLog: (message, options) =>
-      findLog(logs, message, options).catch((error: Error) => {
-        throw new Error(`${error.message}; ${program} wrote:\n${text.slice(-4000)}`);
-      }),
+    waitForLog,
     kill9: () => child.stop('SIGKILL'),
-    async sigterm({ timeoutMs = 40_000 } = {}) {
+    async sigterm({ timeoutMs = PATIENCE_MS } = {}) {
       await child.stop('SIGTERM', timeoutMs);
       return exited;
     },
     exited,
   };
-}
-
-function findLog(logs: LogLine[], message: string | RegExp, options: { timeoutMs?: number } = {}): Promise<LogLine> {
-  const matches = ({ msg = '' }: LogLine) => (typeof message === 'string' ? msg.includes(message) : message.test(msg));
-  return until(() => logs.find(matches), { what: `the log line ${message}`, timeoutMs: 30_000, ...options });
 }
 
 /** A line that is not JSON counts as a message. */

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { Redis } from 'ioredis';
-import { startSandbox } from '../local/sandbox/server.ts';
-import { testRedisUrl } from './servers.ts';
-import { startTcpProxy, type TcpProxy } from './tcp-proxy.ts';
+import { startSandbox } from '../../local/sandbox/server.ts';
+import { testRedisUrl } from '../servers/for-tests.ts';
+import { startTcpProxy, type TcpProxy } from '../servers/tcp-proxy.ts';
+import { isClientSecretGood, registerClient } from './oauth-client.ts';
 
 /** What is imported for one credential: the fields of an import event beside service and subject. */
 export type Imported = {
@@ -28,7 +29,10 @@ export type RotatorSubject = {
   stop(): Promise<void>;
 };
 
-/** One per file in `src/workers/rotators/`: a rotator without its other side here fails the conformance suite. */
+/**
+ * One per file in `src/shared/credentials/rotation/rotators/plugins/`: a rotator without its other side here fails the
+ * conformance suite.
+ */
 export const ROTATOR_SUBJECTS: Record<string, () => Promise<RotatorSubject>> = {
   'oauth-client-secret': openOAuthSubject,
   'redis-acl': openRedisSubject,
@@ -39,7 +43,11 @@ async function openOAuthSubject(): Promise<RotatorSubject> {
   const sandbox = await startSandbox({ clients: [] });
   const proxy = await startTcpProxy({ port: sandbox.port });
   const base = `http://127.0.0.1:${proxy.port}`;
-  const client = await register(base, { grant_types: ['client_credentials'], redirect_uris: [], response_types: [] });
+  const client = await registerClient(base, {
+    grant_types: ['client_credentials'],
+    redirect_uris: [],
+    response_types: [],
+  });
   return {
     credential: {
       kind: 'client_secret',
@@ -53,15 +61,8 @@ async function openOAuthSubject(): Promise<RotatorSubject> {
       },
     },
     admin: null,
-    authenticates: async (secret, { client_id }) => {
-      const response = await fetch(`${sandbox.issuer}/token`, {
-        method: 'POST',
-        headers: { authorization: `Basic ${Buffer.from(`${client_id}:${secret}`).toString('base64')}` },
-        body: new URLSearchParams({ grant_type: 'client_credentials' }),
-      });
-      await response.body?.cancel();
-      return response.status === 200;
-    },
+    authenticates: (clientSecret, { client_id }) =>
+      isClientSecretGood(sandbox.issuer, { clientId: client_id!, clientSecret }),
     goodSecrets: async () => null,
     proxy,
     stop: async () => {
@@ -69,17 +70,6 @@ async function openOAuthSubject(): Promise<RotatorSubject> {
       await sandbox.stop();
     },
   };
-}
-
-/** Registers a client (RFC 7591) at an authorization server of the harness. */
-export async function register(base: string, body: Record<string, unknown>): Promise<Record<string, string>> {
-  const response = await fetch(`${base}/reg`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(body),
-  });
-  if (response.status !== 201) throw new Error(`registration: ${response.status} ${await response.text()}`);
-  return (await response.json()) as Record<string, string>;
 }
 
 /** A Redis user with one password, and another that may change it. */

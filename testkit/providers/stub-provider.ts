@@ -1,5 +1,5 @@
-import { once } from 'node:events';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
+import { readBody, serveOnLoopback } from '../../local/tools/loopback.ts';
 
 /** One answer of the stub. Fields that are absent are those of a good token reply. */
 export type StubReply = {
@@ -9,30 +9,42 @@ export type StubReply = {
   body?: unknown;
   /** Waits before it answers. Milliseconds. */
   delayMs?: number;
-  /** Never answers, or cuts the connection. */
-  fate?: 'hang' | 'reset';
+  /** Never answers, begins an answer and never ends it, or cuts the connection. */
+  fate?: 'hang' | 'trickle' | 'reset';
 };
 
 /** One request that the stub got. */
 export type StubCall = {
   method: string;
   path: string;
-  headers: Record<string, string | string[] | undefined>;
+  headers: IncomingHttpHeaders;
   body: string;
   /** The body as a form, or as JSON where it says so. */
   form: Record<string, string>;
 };
+
+/** What is answered: always the same, or what a function makes of the call. */
+export type StubAnswer = StubReply | ((call: StubCall) => StubReply);
 
 /** A provider that answers what the test says, on every path. */
 export type StubProvider = {
   readonly url: string;
   readonly port: number;
   readonly calls: StubCall[];
-  /** Answers for the next calls, in order. After them come good replies again. */
-  script(...replies: StubReply[]): void;
-  /** The answer for every call that nothing is scripted for. */
-  always(reply: StubReply | ((call: StubCall) => StubReply)): void;
+  /** Connections that were made so far. */
+  connections(): number;
+  /** Answers for the next calls, in order. After them come the others again. */
+  script(...answers: StubAnswer[]): void;
+  /** The answer for every call to a `METHOD /path` that nothing is scripted for. */
+  at(route: string, answer: StubAnswer): void;
+  /** The answer for every call that nothing else is said of. */
+  always(answer: StubAnswer): void;
   stop(): Promise<void>;
+};
+
+export type StubOptions = {
+  /** False for a stub under load: calls are counted, neither read nor kept. */
+  keepsCalls?: boolean;
 };
 
 /** Ready-made replies. */
@@ -44,55 +56,68 @@ export const REPLIES = {
   invalidGrant: { status: 400, body: { error: 'invalid_grant' } },
   invalidClient: { status: 401, body: { error: 'invalid_client' } },
   hang: { fate: 'hang' },
+  trickle: { fate: 'trickle' },
   reset: { fate: 'reset' },
 } as const satisfies Record<string, StubReply>;
 
 /** Starts the stub on a free port of loopback. Its good reply is a fresh, numbered pair of tokens of an hour. */
-export async function startStubProvider(): Promise<StubProvider> {
+export async function startStubProvider({ keepsCalls = true }: StubOptions = {}): Promise<StubProvider> {
   const calls: StubCall[] = [];
-  const scripted: StubReply[] = [];
-  let fallback: (call: StubCall) => StubReply = () => ({});
-  const server = createServer(async (request, response) => {
-    const call = await readCall(request);
-    calls.push(call);
-    await answer(response, scripted.shift() ?? fallback(call), calls.length);
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  const port = typeof address === 'object' && address !== null ? address.port : 0;
-  return {
-    url: `http://127.0.0.1:${port}`,
-    port,
-    calls,
-    script: (...replies) => void scripted.push(...replies),
-    always: (reply) => {
-      fallback = typeof reply === 'function' ? reply : () => reply;
+  const scripted: StubAnswer[] = [];
+  const routes = new Map<string, StubAnswer>();
+  const seen = { calls: 0, connections: 0 };
+  let fallback: StubAnswer = {};
+  const onConnection = () => {
+    seen.connections += 1;
+  };
+  const choose = (call: StubCall): StubReply => {
+    const answer = scripted.shift() ?? routes.get(`${call.method} ${call.path.split('?')[0]}`) ?? fallback;
+    return typeof answer === 'function' ? answer(call) : answer;
+  };
+  const server = await serveOnLoopback(
+    async (request, response) => {
+      const call = keepsCalls ? await readCall(request) : glanceAt(request);
+      if (keepsCalls) calls.push(call);
+      seen.calls += 1;
+      give(response, choose(call), seen.calls);
     },
-    async stop() {
-      const closed = once(server, 'close');
-      server.close();
-      server.closeAllConnections();
-      await closed;
+    { keepAliveTimeout: 30_000, onConnection },
+  );
+  return {
+    ...server,
+    calls,
+    connections: () => seen.connections,
+    script: (...answers) => void scripted.push(...answers),
+    at: (route, answer) => void routes.set(route, answer),
+    always: (answer) => {
+      fallback = answer;
     },
   };
 }
 
 async function readCall(request: IncomingMessage): Promise<StubCall> {
-  let body = '';
-  for await (const chunk of request) body += chunk;
+  const body = await readBody(request);
   const isJson = request.headers['content-type']?.includes('json') && body !== '';
   const form = isJson ? JSON.parse(body) : Object.fromEntries(new URLSearchParams(body));
-  return { method: request.method ?? '', path: request.url ?? '', headers: request.headers, body, form };
+  return { ...glanceAt(request), body, form };
 }
 
-async function answer(response: ServerResponse, reply: StubReply, number: number): Promise<void> {
-  if (reply.delayMs) await new Promise((resolve) => setTimeout(resolve, reply.delayMs));
-  if (reply.fate === 'hang') return;
-  if (reply.fate === 'reset') return void response.socket?.resetAndDestroy();
-  const body = reply.body ?? goodReply(number);
-  response.writeHead(reply.status ?? 200, { 'content-type': 'application/json', ...reply.headers });
-  response.end(typeof body === 'string' ? body : JSON.stringify(body));
+/** The call without its body, which is thrown away when nobody reads it. */
+function glanceAt(request: IncomingMessage): StubCall {
+  request.resume();
+  return { method: request.method ?? '', path: request.url ?? '', headers: request.headers, body: '', form: {} };
+}
+
+function give(response: ServerResponse, { delayMs, ...reply }: StubReply, number: number): void {
+  if (delayMs) setTimeout(() => give(response, reply, number), delayMs);
+  else if (reply.fate === 'reset') response.socket?.resetAndDestroy();
+  else if (reply.fate === 'trickle') response.writeHead(200, { 'content-type': 'application/json' }).write('{');
+  else if (reply.fate !== 'hang') {
+    const body = reply.body === undefined ? goodReply(number) : reply.body;
+    const text = typeof body === 'string' ? body : JSON.stringify(body);
+    const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) };
+    response.writeHead(reply.status ?? 200, { ...headers, ...reply.headers }).end(text);
+  }
 }
 
 /** For instance to send it without `expires_in`: `{ body: { ...goodReply(1), expires_in: undefined } }`. */

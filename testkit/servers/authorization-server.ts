@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { type Browser, openBrowser } from '../local/browser.ts';
-import { type Sandbox, startSandbox } from '../local/sandbox/server.ts';
-import type { SandboxOptions } from '../local/sandbox/settings.ts';
+import { type Sandbox, startSandbox } from '../../local/sandbox/server.ts';
+import type { SandboxOptions } from '../../local/sandbox/settings.ts';
+import { type Browser, openBrowser } from '../../local/tools/browser.ts';
 
 /** A strict authorization server with one client, and a person who consents. */
 export type AuthorizationServer = Sandbox & {

@@ -6,7 +6,7 @@ import {
   type AuthorizationServerOptions,
   startAuthorizationServer,
 } from './authorization-server.ts';
-import './context.ts';
+import '../setup/context.ts';
 
 /** A database of this test file alone, with a client; both are gone after the file's tests. */
 export type TestDatabase = { uri: string; name: string; client: MongoClient; db: Db };

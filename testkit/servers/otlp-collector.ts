@@ -1,5 +1,4 @@
-import { once } from 'node:events';
-import { createServer } from 'node:http';
+import { readBody, serveOnLoopback } from '../../local/tools/loopback.ts';
 
 /** A span as it arrived (OTLP/HTTP JSON). */
 export type Span = {
@@ -34,27 +33,13 @@ type Export = {
 export async function startOtlpCollector(): Promise<OtlpCollector> {
   const spans: Span[] = [];
   let raw = '';
-  const server = createServer(async (request, response) => {
-    let body = '';
-    for await (const chunk of request) body += chunk;
+  const { url, stop } = await serveOnLoopback(async (request, response) => {
+    const body = await readBody(request);
     raw += `${request.method} ${request.url} ${JSON.stringify(request.headers)}\n${body}\n`;
     if (body.startsWith('{')) spans.push(...spansOf(JSON.parse(body) as Export));
     response.writeHead(200, { 'content-type': 'application/json' }).end('{}');
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  return {
-    url: `http://127.0.0.1:${port}`,
-    spans,
-    received: () => raw,
-    stop: async () => {
-      const closed = once(server, 'close');
-      server.close();
-      server.closeAllConnections();
-      await closed;
-    },
-  };
+  return { url, spans, received: () => raw, stop };
 }
 
 function spansOf({ resourceSpans = [] }: Export): Span[] {

@@ -1,5 +1,5 @@
-import { once } from 'node:events';
-import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
+import { readBody, serveOnLoopback } from '../../local/tools/loopback.ts';
 
 /** One message that a receiver was sent. `at`: when its body had come, milliseconds since the epoch. */
 export type Received = { path: string; headers: IncomingHttpHeaders; body: string; at: number };
@@ -22,30 +22,20 @@ export async function startReceiver(): Promise<Receiver> {
   const received: Received[] = [];
   const answers = new Map<string, ReceiverAnswer>();
   const accepted = new Map<string, Map<string, number>>();
-  const server = createServer(async (request, response) => {
+  const server = await serveOnLoopback(async (request, response) => {
     const path = request.url ?? '';
-    let body = '';
-    for await (const part of request) body += part;
+    const body = await readBody(request);
     received.push({ path, headers: request.headers, body, at: Date.now() });
     const answer = answers.get(path) ?? 'accept';
     if (answer === 'accept') count(accepted, path, String(request.headers['webhook-id']));
     give(response, answer);
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  const port = typeof address === 'object' && address !== null ? address.port : 0;
   return {
-    url: `http://127.0.0.1:${port}`,
+    url: server.url,
     received,
     accepted: (path) => accepted.get(path) ?? new Map(),
     answer: (path, answer) => void answers.set(path, answer),
-    async stop() {
-      const closed = once(server, 'close');
-      server.close();
-      server.closeAllConnections();
-      await closed;
-    },
+    stop: server.stop,
   };
 }
 

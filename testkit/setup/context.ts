@@ -1,8 +1,10 @@
-/** What the global set-up hands to every test file; read with `inject` of vitest. */
+/** What the configuration and the global set-up hand to every test file; read with `inject` of vitest. */
 declare module 'vitest' {
   interface ProvidedContext {
     mongoUri: string;
     redisUrl: string;
+    /** How thoroughly the tests that can be long are run. */
+    length: 'short' | 'long';
   }
 }
 

@@ -2,7 +2,7 @@ import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
-import { startServers } from '../local/servers.ts';
+import { startServers } from '../../local/servers/both.ts';
 import './context.ts';
 
 /** One MongoDB and one Redis for the whole run: those of MONGODB_URI and REDIS_URL, else our own in a temporary folder. */

@@ -6,29 +6,29 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { MongoClient } from 'mongodb';
-import type { Environment } from '../apt.ts';
-import { startKeyturnProcess } from '../keyturn-process.ts';
-import { freePort } from '../ports.ts';
-import { type Sandbox, startSandbox } from '../sandbox/server.ts';
-import { startServers } from '../servers.ts';
-import { type Receiver, startReceiver } from './receiver.ts';
+import { type Caller, callerAt } from '../../../testkit/messages/caller.ts';
+import { type Receiver, startReceiver } from '../../../testkit/servers/receiver.ts';
+import { atIssuer, services } from '../../../testkit/services.ts';
+import { startKeyturnProcess, untilReady } from '../../keyturn-process.ts';
+import { type Sandbox, startSandbox } from '../../sandbox/server.ts';
+import { startServers } from '../../servers/both.ts';
+import type { Environment } from '../../tools/apt.ts';
+import { freePort } from '../../tools/ports.ts';
 
-const CLI = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+const CLI = fileURLToPath(new URL('../../../src/cli/main.ts', import.meta.url));
 const CLIENT_ID = 'keyturn-demo';
 const DATABASE = 'keyturn_demo';
 const STOP_WITHIN_MS = 15_000;
 
-// biome-ignore lint/suspicious/noExplicitAny: the steps read replies as a person would.
-export type Reply = { status: number; body: any };
-
 export type World = {
   readonly sandbox: Sandbox;
-  readonly client: { id: string; secret: string };
+  /** The sandbox as Keyturn's own OAuth client sees it. */
+  readonly client: { issuer: string; clientId: string; clientSecret: string };
   readonly receiver: Receiver;
   readonly mongo: MongoClient;
   readonly database: string;
-  /** A request to the API as the admin. `headers` and a text `body` are sent as they are. */
-  call(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Reply>;
+  /** A request to the API as the admin. */
+  call: Caller;
   /** Runs `keyturn <args>` as an operator would. */
   keyturn(...args: string[]): Promise<{ code: number; output: string }>;
 };
@@ -47,13 +47,14 @@ export async function openWorld(
   running.defer(() => receiver.stop());
   const port = await freePort();
   const baseUrl = `http://127.0.0.1:${port}`;
-  const client = { id: CLIENT_ID, secret: randomBytes(24).toString('base64url') };
+  const credentials = { clientId: CLIENT_ID, clientSecret: randomBytes(24).toString('base64url') };
   const sandbox = await startSandbox({
-    clients: [{ clientId: client.id, clientSecret: client.secret, redirectUris: [`${baseUrl}/v1/oauth/callback`] }],
+    clients: [{ ...credentials, redirectUris: [`${baseUrl}/v1/oauth/callback`] }],
     autoConsent: true,
     accessTokenTtlS: 600,
   });
   running.defer(() => sandbox.stop());
+  const client = { issuer: sandbox.issuer, ...credentials };
   const adminKey = `kt_live_${randomBytes(32).toString('base64url')}`;
   const env: Environment = {
     PATH: given.PATH,
@@ -70,7 +71,7 @@ export async function openWorld(
     KEYTURN_SWEEP_SECONDS: '0.2',
     // The consumer of the demo is on this machine.
     KEYTURN_ALLOW_PRIVATE_WEBHOOKS: 'true',
-    ...providerSettings(sandbox, client),
+    ...services({ sandbox: { ...atIssuer(client), scopes: 'openid offline_access read', sandbox: 'true' } }),
   };
   await startProcesses({ env, baseUrl, logDir: join(dir, 'logs'), running, say });
   const mongo = new MongoClient(servers.mongo.uri);
@@ -81,20 +82,8 @@ export async function openWorld(
     receiver,
     mongo,
     database: DATABASE,
-    call: (method, path, body, headers) => call(`${baseUrl}${path}`, adminKey, { method, body, headers }),
+    call: callerAt(baseUrl, adminKey),
     keyturn: (...args) => runKeyturn(args, env),
-  };
-}
-
-function providerSettings(sandbox: Sandbox, client: World['client']): Environment {
-  return {
-    KEYTURN_PROVIDERS: 'sandbox',
-    KEYTURN_PROVIDER_SANDBOX_TYPE: 'oauth2',
-    KEYTURN_PROVIDER_SANDBOX_ISSUER: sandbox.issuer,
-    KEYTURN_PROVIDER_SANDBOX_CLIENT_ID: client.id,
-    KEYTURN_PROVIDER_SANDBOX_CLIENT_SECRET: client.secret,
-    KEYTURN_PROVIDER_SANDBOX_SCOPES: 'openid offline_access read',
-    KEYTURN_PROVIDER_SANDBOX_SANDBOX: 'true',
   };
 }
 
@@ -110,28 +99,8 @@ async function startProcesses({ env, baseUrl, logDir, running, say }: Start): Pr
   for (const name of ['api', 'workers'] as const) {
     const child = await startKeyturnProcess({ name, env, logDir, show: say });
     running.defer(() => child.stop('SIGTERM', STOP_WITHIN_MS));
-    if (name === 'workers') continue;
-    await eventually('the API to become ready', async () => {
-      if (child.process.exitCode !== null) throw new Error('the API ended before it was ready');
-      return (await fetch(`${baseUrl}/readyz`).catch(() => null))?.ok ?? false;
-    });
+    if (name === 'api') await untilReady(baseUrl, child);
   }
-}
-
-type Request = { method: string; body?: unknown; headers?: Record<string, string> | undefined };
-
-async function call(url: string, key: string, { method, body, headers = {} }: Request): Promise<Reply> {
-  const response = await fetch(url, {
-    method,
-    headers: {
-      authorization: `Bearer ${key}`,
-      ...(body !== undefined && { 'content-type': 'application/json' }),
-      ...headers,
-    },
-    ...(body !== undefined && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
-  });
-  const text = await response.text();
-  return { status: response.status, body: text.startsWith('{') ? JSON.parse(text) : text };
 }
 
 function runKeyturn(args: string[], env: Environment): Promise<{ code: number; output: string }> {
@@ -140,18 +109,4 @@ function runKeyturn(args: string[], env: Environment): Promise<{ code: number; o
       resolve({ code: error === null ? 0 : Number(error.code ?? 2), output: `${stdout}${stderr}`.trim() });
     });
   });
-}
-
-const GIVE_UP_AFTER_MS = 20_000;
-const LOOK_EVERY_MS = 20;
-
-/** Asks until the answer is something. Throws when it takes too long. */
-export async function eventually<T>(what: string, look: () => Promise<T>): Promise<NonNullable<T>> {
-  const giveUpAt = performance.now() + GIVE_UP_AFTER_MS;
-  while (performance.now() < giveUpAt) {
-    const found = await look();
-    if (found) return found as NonNullable<T>;
-    await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
-  }
-  throw new Error(`waited ${GIVE_UP_AFTER_MS / 1_000} s in vain for ${what}`);
 }

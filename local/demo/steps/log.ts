@@ -1,6 +1,7 @@
-import { check } from '../check.ts';
-import type { Story } from '../steps.ts';
-import { eventually, type World } from '../world.ts';
+import { until } from '../../../testkit/until.ts';
+import { check } from '../stage/check.ts';
+import type { Story } from '../stage/contract.ts';
+import type { World } from '../stage/world.ts';
 
 /** `keyturn audit verify`, as an operator runs it. */
 export async function verify(world: World): Promise<string[]> {
@@ -9,11 +10,11 @@ export async function verify(world: World): Promise<string[]> {
   return output.split('\n').filter((line) => line.includes(': whole'));
 }
 
-/** Whoever has MongoDB makes the release of the leaked token look like somebody else's. */
+/** Someone with access to MongoDB makes the release of the leaked token look like somebody else's. */
 export async function tamper(world: World, { credentialId }: Story): Promise<string[]> {
   const audit = world.mongo.db(world.database).collection<{ _id: string; seq: number }>('audit');
   const where = { type: 'credential.accessed', credentialId };
-  const entry = await eventually('an access on the chain', () => audit.findOne(where));
+  const entry = await until(() => audit.findOne(where), { what: 'an access on the chain' });
   await audit.updateOne({ _id: entry._id }, { $set: { 'actor.id': 'prn_somebody_else' } });
   const { code, output } = await world.keyturn('audit', 'verify');
   check(code === 1 && output.includes(entry._id), `the verifier to name ${entry._id}, but:\n${output}`);

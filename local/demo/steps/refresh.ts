@@ -1,6 +1,6 @@
-import { bodyOf, check, release, settled, shown } from '../check.ts';
-import type { Story } from '../steps.ts';
-import type { World } from '../world.ts';
+import { bodyOf, check, release, settled, shown } from '../stage/check.ts';
+import type { Story } from '../stage/contract.ts';
+import type { World } from '../stage/world.ts';
 
 /** On demand here; by itself before every expiry otherwise. */
 export async function refresh(world: World, { credentialId }: Story): Promise<string[]> {

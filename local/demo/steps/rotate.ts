@@ -1,10 +1,13 @@
-import { bodyOf, check, release, settle, settled, shown } from '../check.ts';
-import { eventually, type World } from '../world.ts';
+import { isClientSecretGood, registerClient } from '../../../testkit/providers/oauth-client.ts';
+import { until } from '../../../testkit/until.ts';
+import { bodyOf, check, release, settle, settled, shown } from '../stage/check.ts';
+import type { World } from '../stage/world.ts';
 
 /** A client of its own at the authorization server, imported with its secret, then rotated without overlap. */
 export async function rotate(world: World): Promise<string[]> {
   const { issuer } = world.sandbox;
-  const client = await register(issuer);
+  const machine = { grant_types: ['client_credentials'], redirect_uris: [], response_types: [] };
+  const client = await registerClient(issuer, machine);
   const credentialId = await settle(world, 'credential.import.requested', {
     service: 'sandbox',
     subject: 'nightly-job',
@@ -25,31 +28,14 @@ export async function rotate(world: World): Promise<string[]> {
   await settled(world, eventId);
   const fresh = bodyOf(await release(world, credentialId), 200);
   check(fresh.accessToken !== old.accessToken && (await isGood(issuer, fresh)), 'the new secret to be good');
-  await eventually('the old secret to be retired', async () => !(await isGood(issuer, old)));
+  await until(async () => !(await isGood(issuer, old)), { what: 'the old secret to be retired' });
   return [
     `${shown(old.accessToken)} → ${shown(fresh.accessToken)}: the new one was tested before the old one was retired`,
   ];
 }
 
-async function register(issuer: string): Promise<Record<string, string>> {
-  const response = await fetch(`${issuer}/reg`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ grant_types: ['client_credentials'], redirect_uris: [], response_types: [] }),
-  });
-  check(response.status === 201, `a registered client, got ${response.status}`);
-  return (await response.json()) as Record<string, string>;
-}
-
 type Released = { accessToken: string; metadata: Record<string, string> };
 
-async function isGood(issuer: string, { accessToken, metadata }: Released): Promise<boolean> {
-  const basic = Buffer.from(`${metadata.client_id}:${accessToken}`).toString('base64');
-  const response = await fetch(`${issuer}/token`, {
-    method: 'POST',
-    headers: { authorization: `Basic ${basic}` },
-    body: new URLSearchParams({ grant_type: 'client_credentials' }),
-  });
-  await response.body?.cancel();
-  return response.status === 200;
+function isGood(issuer: string, { accessToken, metadata }: Released): Promise<boolean> {
+  return isClientSecretGood(issuer, { clientId: metadata.client_id!, clientSecret: accessToken });
 }

@@ -1,14 +1,15 @@
 import type { FastifyRequest } from 'fastify';
 import { API_KEY, hashKey, isOver } from '../../shared/access/api-keys.ts';
 import { makeJwtAuth } from '../../shared/access/jwt.ts';
+import { makeBoundedMap } from '../../shared/platform/bounded-map.ts';
 import { makeBatcher } from '../../shared/platform/concurrency/batcher.ts';
 import { AppError } from '../../shared/platform/errors.ts';
 import type { Deps } from '../../shared/runtime/deps.ts';
-import type { PrincipalDoc } from '../../shared/store/access/principals.ts';
+import { findPrincipalsByKeyHash, type PrincipalDoc } from '../../shared/store/access/principals.ts';
 
 /** How long another process may go on with a key that was revoked here. */
 const CACHE_MS = 5_000;
-const CACHE_SIZE = 10_000;
+const MAX_CACHED_KEYS = 10_000;
 
 export type Auth = {
   /** The principal of the request's API key or JWT. Throws `unauthenticated`, `store_unavailable`, `provider_unavailable`. */
@@ -20,7 +21,7 @@ export type Auth = {
 /** API keys, looked up by hash in grouped reads and remembered for a few seconds; JWTs where they are configured. */
 export function makeAuth(deps: Pick<Deps, 'config' | 'clock' | 'database'>): Auth {
   const jwtAuth = makeJwtAuth(deps);
-  const cache = new Map<string, { principal: PrincipalDoc; until: number }>();
+  const cache = makeBoundedMap<string, { principal: PrincipalDoc; until: number }>(MAX_CACHED_KEYS);
   const reader = makeBatcher<string, PrincipalDoc | null>((hashes) => readPrincipals(deps, hashes), {
     maxSize: 500,
     maxConcurrent: 2,
@@ -35,8 +36,6 @@ export function makeAuth(deps: Pick<Deps, 'config' | 'clock' | 'database'>): Aut
       cache.delete(keyHash);
       return null;
     }
-    // Insertion order is age: the oldest goes.
-    if (cache.size >= CACHE_SIZE) cache.delete(cache.keys().next().value!);
     cache.set(keyHash, { principal, until: now + CACHE_MS });
     return principal;
   };
@@ -55,14 +54,14 @@ export function makeAuth(deps: Pick<Deps, 'config' | 'clock' | 'database'>): Aut
 /** A compact JWS (RFC 7515 §7.1). */
 const JWT = /^ey[\w-]{10,4000}\.[\w-]{10,12000}\.[\w-]{10,4000}$/;
 
-/** RFC 6750 §2.1; a malformed key costs no look-up. */
+/** The key or JWT of an `Authorization` header (RFC 6750 §2.1). A malformed one is refused without a look-up. */
 function bearerOf(header: string | undefined): string {
   const key = header?.replace(/^Bearer +/i, '');
   if (key === undefined || key === header || !(API_KEY.test(key) || JWT.test(key))) throw refused();
   return key;
 }
 
-/** The same for a missing, malformed, unknown, expired and revoked key. */
+/** One and the same for a missing, malformed, unknown, expired and revoked key: a stranger learns nothing from it. */
 function refused(): AppError {
   return new AppError('unauthenticated', {
     detail: 'Send `Authorization: Bearer kt_live_…` with a key that is valid.',
@@ -70,11 +69,6 @@ function refused(): AppError {
 }
 
 async function readPrincipals(deps: Pick<Deps, 'database'>, hashes: string[]): Promise<(PrincipalDoc | null)[]> {
-  // The key is what names the tenant, so this one read cannot filter on it.
-  const found = await deps.database
-    .collection('principals')
-    .find({ keyHash: { $in: [...new Set(hashes)] } })
-    .toArray();
-  const byHash = new Map(found.map((doc) => [doc.keyHash, doc]));
-  return hashes.map((hash) => byHash.get(hash) ?? null);
+  const found = await findPrincipalsByKeyHash(deps.database, [...new Set(hashes)]);
+  return hashes.map((hash) => found.get(hash) ?? null);
 }

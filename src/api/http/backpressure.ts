@@ -1,18 +1,19 @@
 /**
- * What keeps intake from taking more than can be held: bodies under way in this process, and events of a tenant that nobody
- * has settled yet. Refused before the body is read, with 429 and Retry-After.
+ * Keeps intake from taking more than can be held: it bounds the bodies under way in this process, and the events of a tenant
+ * that are not settled yet. What is above is refused with 429 and Retry-After before its body is read.
  */
 import { finished } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { type BoundedMap, makeBoundedMap } from '../../shared/platform/bounded-map.ts';
 import { AppError } from '../../shared/platform/errors.ts';
 import type { Deps } from '../../shared/runtime/deps.ts';
-import type { EventStatus } from '../../shared/store/lifecycle/events.ts';
+import { countOpenEvents } from '../../shared/store/lifecycle/events.ts';
 import { callerOf } from './context.ts';
 
 export type Backpressure = {
   /** A hook for after the caller is known. Throws `overloaded`. */
   admit(request: FastifyRequest, reply: FastifyReply): Promise<void>;
-  /** So many events of a tenant were accepted. */
+  /** Tells that `count` events of a tenant were accepted. */
   accepted(tenantId: string, count: number): void;
 };
 
@@ -26,18 +27,19 @@ const BUSY_RETRY_MS = 1_000;
 const COUNT_FOR_MS = 3_000;
 const BACKLOG_RETRY_MS = 5_000;
 const MAX_TENANTS = 10_000;
-const OPEN: EventStatus[] = ['accepted', 'processing'];
+
+type BackpressureDeps = Pick<Deps, 'clock' | 'database' | 'config' | 'log'>;
 
 type Backlog = { count: number; until: number; counting: Promise<void> | null };
 
 /** The bounds of one process. A tenant's backlog is counted by index, at most once in a few seconds, up to the limit. */
-export function makeBackpressure(deps: Pick<Deps, 'clock' | 'database' | 'config' | 'log'>): Backpressure {
-  const backlogs = new Map<string, Backlog>();
+export function makeBackpressure(deps: BackpressureDeps): Backpressure {
+  const backlogs = makeBoundedMap<string, Backlog>(MAX_TENANTS);
   let bytesUnderWay = 0;
 
   const reserve = (request: FastifyRequest, reply: FastifyReply) => {
     const bytes = Number(request.headers['content-length'] ?? UNKNOWN_BYTES);
-    // One that is too large for all of it is let in alone: the body limit judges it.
+    // A body that is larger than all of it is let in alone: the body limit judges it.
     if (bytesUnderWay > 0 && bytesUnderWay + bytes > MAX_BYTES) {
       throw new AppError('overloaded', { detail: 'Too much is being taken in at once.', retryAfterMs: BUSY_RETRY_MS });
     }
@@ -68,16 +70,13 @@ export function makeBackpressure(deps: Pick<Deps, 'clock' | 'database' | 'config
 
 /** The first caller waits for the count; later ones get the last one while it is renewed. */
 async function currentBacklog(
-  deps: Pick<Deps, 'clock' | 'database' | 'config' | 'log'>,
-  backlogs: Map<string, Backlog>,
+  deps: BackpressureDeps,
+  backlogs: BoundedMap<string, Backlog>,
   tenantId: string,
 ): Promise<Backlog> {
   const known = backlogs.get(tenantId);
   const backlog = known ?? { count: 0, until: 0, counting: null };
-  if (!known) {
-    if (backlogs.size >= MAX_TENANTS) backlogs.delete(backlogs.keys().next().value!);
-    backlogs.set(tenantId, backlog);
-  }
+  if (!known) backlogs.set(tenantId, backlog);
   if (backlog.until <= deps.clock.now()) {
     backlog.counting ??= count(deps, tenantId, backlog).finally(() => {
       backlog.counting = null;
@@ -88,16 +87,14 @@ async function currentBacklog(
 }
 
 async function count(
-  { database, config, clock, log }: Pick<Deps, 'clock' | 'database' | 'config' | 'log'>,
+  { database, config, clock, log }: BackpressureDeps,
   tenantId: string,
   backlog: Backlog,
 ): Promise<void> {
   try {
-    const events = database.collection('events');
-    const limit = config.backlogLimit;
-    backlog.count = await events.countDocuments({ tenantId, status: { $in: OPEN } }, { limit });
+    backlog.count = await countOpenEvents(database, { tenantId, limit: config.backlogLimit });
   } catch (err) {
-    // Intake itself will say that the database is away.
+    // The request goes on: intake itself will say that the database is away.
     log.warn({ err }, 'the backlog could not be counted');
   }
   backlog.until = clock.now() + COUNT_FOR_MS;

@@ -15,7 +15,7 @@ export function takeCloudEventTypes(app: App): void {
   app.addContentTypeParser([STRUCTURED_TYPE, BATCH_TYPE], { parseAs: 'string' }, parse);
 }
 
-/** Whether the request carries an event in binary content mode (§3.1): anything but the types above. */
+/** Whether the request carries an event in binary content mode (§3.1): it has any content type but those above. */
 export function isBinary(request: FastifyRequest): boolean {
   return !request.headers['content-type']?.toLowerCase().startsWith('application/cloudevents');
 }

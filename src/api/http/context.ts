@@ -1,7 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { FastifyBaseLogger, FastifyInstance, FastifyRequest, RawServerDefault } from 'fastify';
+import type {
+  FastifyBaseLogger,
+  FastifyContextConfig,
+  FastifyInstance,
+  FastifyRequest,
+  RawServerDefault,
+} from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
-import type { Releaser } from '../../shared/credentials/release/release.ts';
+import type { Releaser } from '../../shared/credentials/release/token.ts';
 import type { Sender } from '../../shared/events/accept.ts';
 import { currentTraceparent } from '../../shared/platform/traceparent.ts';
 import type { Deps } from '../../shared/runtime/deps.ts';
@@ -18,7 +24,7 @@ export type App = FastifyInstance<
   ZodTypeProvider
 >;
 
-/** What the routes are made of. */
+/** Handed to every route. */
 export type Api = {
   deps: Deps;
   metrics: Metrics;
@@ -26,7 +32,7 @@ export type Api = {
   releaser: Releaser;
   /** How browsers and providers reach this API, without a slash at the end. */
   publicUrl(): string;
-  /** Aborts when the process begins to stop: what waits gives up, `/readyz` says no. */
+  /** Aborts when the process begins to stop: requests that wait give up, and `/readyz` says no. */
   stopping: AbortSignal;
 };
 
@@ -34,8 +40,6 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Who calls. Null on routes that are open to anyone. */
     principal: PrincipalDoc | null;
-    /** From `clock.now()`, milliseconds. */
-    startedAt: number;
   }
   interface FastifyContextConfig {
     /** No API key is asked for. */
@@ -45,12 +49,17 @@ declare module 'fastify' {
   }
 }
 
-/** The caller of a route that asks for an API key. */
+/** Whether a route asks for an API key or a JWT: all of `/v1` do, unless they say that they are open. */
+export function isProtected(url: string | undefined, config: FastifyContextConfig | undefined): boolean {
+  return url?.startsWith('/v1/') === true && !config?.open;
+}
+
+/** The caller of a route that is protected. */
 export function callerOf(request: FastifyRequest): PrincipalDoc {
   return request.principal!;
 }
 
-/** From where a request came, as it is kept on the record. */
+/** Where a request came from, as it is put on the record. */
 export function originOf(request: FastifyRequest): Origin {
   return { ip: request.ip, userAgent: request.headers['user-agent']?.slice(0, 255) ?? null };
 }
@@ -60,7 +69,7 @@ export function actorOf(request: FastifyRequest) {
   return { kind: 'principal' as const, id: callerOf(request)._id, ...originOf(request) };
 }
 
-/** Who sends, from where, as part of which trace. */
+/** The caller as the sender of events, with the trace that the request is part of. */
 export function senderOf(request: FastifyRequest): Sender {
   return { principal: callerOf(request), origin: originOf(request), traceparent: currentTraceparent() };
 }

@@ -43,7 +43,7 @@ export async function describeApi(app: App): Promise<void> {
   );
 }
 
-/** Every route but the open ones asks for a key; documented bodies are shown by media type. */
+/** Says of each route whether it asks for a key, and shows documented bodies by media type. */
 const describeRoute: SwaggerTransform = (document) => {
   const transformed = jsonSchemaTransform(document as Parameters<typeof jsonSchemaTransform>[0]);
   const config = document.route.config;
@@ -58,7 +58,7 @@ const describeRoute: SwaggerTransform = (document) => {
   return { ...transformed, schema: { ...schema, body: { content: Object.fromEntries(content) } } };
 };
 
-/** Of the schemas that have a name, those that the paths refer to, at whatever remove. */
+/** Keeps those named schemas that the paths refer to, directly or through other schemas. */
 const describeSchemas: SwaggerTransformObject = (document) => {
   const full = jsonSchemaTransformObject(document) as {
     components: { schemas: Record<string, unknown> };

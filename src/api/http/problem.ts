@@ -1,10 +1,8 @@
-/** The HTTP edge: the only place where an error becomes a reply (RFC 9457). */
-
+/** The only place where an error becomes a reply (RFC 9457). */
 import type { Socket } from 'node:net';
 import { finished } from 'node:stream/promises';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod';
-import { MongoError } from 'mongodb';
 import type { Logger } from 'pino';
 import { AppError, type ErrorCode, toAppError } from '../../shared/platform/errors.ts';
 import { describeProblem, problemSchema, toProblem } from '../../shared/platform/problem-schema.ts';
@@ -17,7 +15,7 @@ export const refusals = {
   '5xx': { description: 'A failure on our side', content: { [PROBLEM_TYPE]: { schema: problemSchema } } },
 };
 
-/** Codes of Fastify's own refusals; what is not here and below 500 is an `invalid_request`. */
+/** Codes of Fastify's own refusals. One below 500 that is not here is an `invalid_request`. */
 const FASTIFY_CODES: Record<string, ErrorCode> = {
   FST_ERR_CTP_INVALID_MEDIA_TYPE: 'unsupported_media_type',
   FST_ERR_CTP_BODY_TOO_LARGE: 'payload_too_large',
@@ -30,10 +28,9 @@ const DETAILS: Partial<Record<ErrorCode, string>> = {
   invalid_request: 'The body must be well-formed and of the announced length and type.',
 };
 
-/** Whatever was thrown, as an `AppError`. */
+/** Anything that was thrown, as an `AppError`. */
 export function toHttpError(error: unknown): AppError {
   if (error instanceof AppError) return error;
-  if (error instanceof MongoError) return toAppError(error);
   if (hasZodFastifySchemaValidationErrors(error)) return new AppError('invalid_request', { detail: firstIssue(error) });
   const { code, statusCode } = error as { code?: string; statusCode?: number };
   if (statusCode === undefined || statusCode >= 500) return toAppError(error);
@@ -48,7 +45,7 @@ function firstIssue(error: { validation: { instancePath: string; message?: strin
   return `${[error.validationContext ?? 'body', ...path].join('.')}: ${issue.message ?? 'is not valid'}`;
 }
 
-/** Answers with the problem of an error; what is our fault goes to the log. */
+/** Answers with the problem of an error. What is our fault is logged as well. */
 export async function sendProblem(log: Logger, thrown: unknown, request: FastifyRequest, reply: FastifyReply) {
   const error = toHttpError(thrown);
   // A client that is cut off while it sends never reads the reply. The server's request time-out bounds this.
@@ -65,7 +62,7 @@ export async function sendProblem(log: Logger, thrown: unknown, request: Fastify
     .send(toProblem(error, pathOf(request)));
 }
 
-/** Answers what is no HTTP request with a problem, and cuts the connection. For Node's `clientError`. */
+/** Answers bytes that are no HTTP request with a problem, and cuts the connection. For Node's `clientError`. */
 export function cutOff(_error: Error, socket: Socket): void {
   if (!socket.writable) return void socket.destroy();
   const body = JSON.stringify(describeProblem('invalid_request', 'This is not an HTTP request.'));
@@ -73,7 +70,7 @@ export function cutOff(_error: Error, socket: Socket): void {
   socket.end([...head, 'connection: close', '', body].join('\r\n'));
 }
 
-/** The path without its query, which may hold a code or a state. A start URL's path holds a state as well. */
+/** The path without its query, which may hold a code or a state. Where the path itself holds a state it is the route's. */
 function pathOf(request: FastifyRequest): string {
   if (request.routeOptions.config.secretPath) return request.routeOptions.url ?? '';
   return request.url.split('?', 1)[0]!.slice(0, 500);

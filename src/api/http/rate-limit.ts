@@ -3,23 +3,24 @@
  * trip, and would fall with Redis. With n API processes behind a balancer a principal has up to n times the limit.
  */
 import type { FastifyReply } from 'fastify';
+import { makeBoundedMap } from '../../shared/platform/bounded-map.ts';
 import { AppError } from '../../shared/platform/errors.ts';
 import type { Deps } from '../../shared/runtime/deps.ts';
 
 const WINDOW_MS = 60_000;
 const MAX_PRINCIPALS = 50_000;
 
-/** Counts a request, and tells the caller how it stands. Throws `rate_limited`. */
+/** Counts a request, and says in the reply's headers what is left. Throws `rate_limited`. */
 export type RateLimit = (principalId: string, reply: Pick<FastifyReply, 'header'>) => void;
 
 type Bucket = { left: number; at: number };
 
-/** A bucket to each principal, which holds a minute's worth and fills without pause. */
+/** One bucket for each principal, which holds a minute's worth of requests and fills without pause. */
 export function makeRateLimit({ clock, config }: Pick<Deps, 'clock' | 'config'>): RateLimit {
   const most = config.rateLimitPerMinute;
   const perMs = most / WINDOW_MS;
   const policy = `"principal";q=${most};w=${WINDOW_MS / 1_000}`;
-  const buckets = new Map<string, Bucket>();
+  const buckets = makeBoundedMap<string, Bucket>(MAX_PRINCIPALS);
 
   const bucketOf = (principalId: string, now: number): Bucket => {
     const known = buckets.get(principalId);
@@ -28,8 +29,6 @@ export function makeRateLimit({ clock, config }: Pick<Deps, 'clock' | 'config'>)
       known.at = now;
       return known;
     }
-    // Insertion order is age: the oldest goes.
-    if (buckets.size >= MAX_PRINCIPALS) buckets.delete(buckets.keys().next().value!);
     const bucket = { left: most, at: now };
     buckets.set(principalId, bucket);
     return bucket;

@@ -1,17 +1,17 @@
 /**
  * Signed requests, for keys that must sign: the Standard Webhooks scheme over `<METHOD> <path and query>\n<body>`. Method and
- * path are part of it because most of what matters here stands in them: without, one signed body would be good for any path.
+ * path are signed too, because without them one signed body, often an empty one, would be good for any path.
  */
 import { Readable } from 'node:stream';
 import type { FastifyRequest, preParsingHookHandler, RequestPayload } from 'fastify';
+import { openSigningSecret } from '../../shared/access/signing-secret.ts';
 import { makeRefusalRecord } from '../../shared/audit/refusals.ts';
-import { openSigningSecret } from '../../shared/keys/signing-secret.ts';
-import { isDuplicateKey } from '../../shared/platform/driver-errors.ts';
-import { AppError, toAppError } from '../../shared/platform/errors.ts';
+import { AppError } from '../../shared/platform/errors.ts';
 import type { Secret } from '../../shared/platform/secret.ts';
 import { checkWebhook, TOLERANCE_MS } from '../../shared/platform/standard-webhooks.ts';
 import type { Deps } from '../../shared/runtime/deps.ts';
 import type { PrincipalDoc } from '../../shared/store/access/principals.ts';
+import { takeRequestId } from '../../shared/store/access/request-ids.ts';
 import { actorOf } from './context.ts';
 
 type SignatureDeps = Pick<Deps, 'clock' | 'random' | 'sealer' | 'database' | 'commit' | 'log'>;
@@ -23,7 +23,7 @@ const REASONS = {
   replayed: 'A request with this webhook-id was taken already; sign a new one.',
 };
 
-/** A hook that lets a request of such a key on only when it is signed, once, and records what it refuses. */
+/** A hook that lets a request of such a key pass only when it is signed, and only once. Refusals are put on the record. */
 export function makeSignatureCheck(deps: SignatureDeps): preParsingHookHandler {
   const record = makeRefusalRecord(deps, 'request.refused');
 
@@ -62,21 +62,15 @@ async function reasonAgainst(
   return (await isFirst(deps, principal, headers['webhook-id'] as string)) ? null : 'replayed';
 }
 
-/** Whether no process has taken a request with this id, by an insert that succeeds once. Throws `store_unavailable`. */
-async function isFirst({ database, clock }: SignatureDeps, principal: PrincipalDoc, id: string): Promise<boolean> {
-  const { _id, tenantId } = principal;
-  // From as far ahead of our clock as a time may be, to as far behind it.
+/** Whether no process has taken a request with this id. Throws `store_unavailable`. */
+function isFirst({ database, clock }: SignatureDeps, principal: PrincipalDoc, webhookId: string): Promise<boolean> {
+  const { _id: principalId, tenantId } = principal;
+  // A time may be as far ahead of our clock as behind it, so the id is kept for both.
   const expiresAt = new Date(clock.now() + 2 * TOLERANCE_MS);
-  try {
-    await database.collection('request_ids').insertOne({ _id: `${_id}/${id.slice(0, 255)}`, tenantId, expiresAt });
-    return true;
-  } catch (error) {
-    if (isDuplicateKey(error)) return false;
-    throw toAppError(error);
-  }
+  return takeRequestId(database, { tenantId, principalId, webhookId: webhookId.slice(0, 255), expiresAt });
 }
 
-/** All of it, to the end: a client that is cut off while it sends never reads the reply. */
+/** Reads the body to its end also when it is too large: a client that is cut off while it sends never reads the reply. */
 async function readBody(payload: RequestPayload, limit: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let length = 0;

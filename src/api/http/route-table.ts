@@ -1,7 +1,7 @@
 import { AppError } from '../../shared/platform/errors.ts';
 import type { App } from './context.ts';
 
-/** Tells a path that does not exist (404) from one that does not take the method (405). Call it before any route. */
+/** Answers 404 for a path that does not exist, 405 for one that does not take the method. Call it before any route is added. */
 export function refuseUnknownRoutes(app: App): void {
   const table = new Map<string, { pattern: RegExp; methods: Set<string> }>();
   app.addHook('onRoute', ({ url, method }) => {

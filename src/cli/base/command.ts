@@ -1,19 +1,19 @@
 import type { ParseArgsOptionsConfig } from 'node:util';
-import type { Config } from '../shared/platform/config/parse.ts';
+import type { Config } from '../../shared/platform/config/parse.ts';
 
-/** What a command is given. */
+/** What is typed after a command's name, and what it needs from the process. */
 export type Call = {
   options: Record<string, string | boolean | undefined>;
-  /** Reads the configuration when it is asked for: an offline command needs none. Throws `config_invalid`. */
+  /** Reads the configuration. Not read before it is asked for: an offline command needs none. Throws `config_invalid`. */
   config(): Config;
   /** Writes a line to standard output. */
   print(line: string): void;
 };
 
-/** 0: done, and well. 1: done, and the answer is no. 2 (thrown): it could not be done. */
+/** 0: it is done, and the answer is good. 1: it is done, and the answer is no. An error that is thrown exits with 2. */
 export type ExitCode = 0 | 1;
 
-/** One file in `commands/` exports one as `plugin`. */
+/** A command: one file in `commands/` exports it, and a row of `commands.ts` names it. */
 export type Command = {
   readonly noun: string;
   readonly verb: string;
@@ -26,3 +26,12 @@ export type Command = {
   readonly meanings: Readonly<Record<string, string>>;
   run(call: Call): Promise<ExitCode>;
 };
+
+/** The text of an option; undefined when it was not given. */
+export function textOf(options: Call['options'], name: string): string | undefined {
+  const value = options[name];
+  return typeof value === 'string' ? value : undefined;
+}
+
+/** Who acted, on the audit log: the operator at a command line. */
+export const CLI_ACTOR = { kind: 'system', id: 'keyturn-cli' } as const;

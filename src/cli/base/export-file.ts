@@ -1,9 +1,9 @@
-/** Reads what `GET /v1/audit/export` wrote. */
+/** Reads a file that `GET /v1/audit/export` wrote. */
 import { open } from 'node:fs/promises';
 import { z } from 'zod';
-import { EXPORT_FORMAT } from '../shared/audit/export.ts';
-import { type ChainLink, isLink } from '../shared/audit/link.ts';
-import { AppError } from '../shared/platform/errors.ts';
+import { type ChainLink, isLink } from '../../shared/audit/chain-link.ts';
+import { EXPORT_FORMAT } from '../../shared/audit/export.ts';
+import { AppError } from '../../shared/platform/errors.ts';
 
 const headerSchema = z.object({
   kind: z.literal('header'),
@@ -12,6 +12,7 @@ const headerSchema = z.object({
   verifierKeys: z.array(z.string()),
 });
 
+/** An export of one tenant's log. */
 export type ExportFile = {
   tenantId: string;
   verifierKeys: string[];
@@ -21,7 +22,7 @@ export type ExportFile = {
   entries(): AsyncGenerator<ChainLink>;
 };
 
-/** Opens an export: its header and its last line. Throws `invalid_request` when it is none. */
+/** Opens an export: reads its header and its last line. Throws `invalid_request` when the file is no export. */
 export async function openExport(path: string): Promise<ExportFile> {
   let header: unknown;
   let last: { kind?: string; note?: unknown } = {};

@@ -1,11 +1,11 @@
-/** Checkpoints that somebody kept, as files. */
+/** Checkpoints that were kept outside the database: read from files, and checked. */
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
-import { openNote, originOf, parseCheckpoint } from '../shared/audit/signed-note.ts';
-import type { CheckedPoint, Finding } from '../shared/audit/verify.ts';
-import { AppError } from '../shared/platform/errors.ts';
+import { openNote, originOf, parseCheckpoint } from '../../shared/audit/signed-note.ts';
+import type { CheckedPoint, Finding } from '../../shared/audit/verify.ts';
+import { AppError } from '../../shared/platform/errors.ts';
 
-/** A note, and whoever's keys it came with. */
+/** A signed note, and the verifier keys that came with it. */
 export type KeptNote = { note: string; verifierKeys: string[] };
 
 const lineSchema = z.object({
@@ -30,7 +30,7 @@ export async function readNotes(path: string): Promise<KeptNote[]> {
     });
 }
 
-/** The notes whose signature is right, and a finding for each other. */
+/** The notes that are signed for this tenant by one of their keys, and a finding for every other one. */
 export function checkNotes(
   tenantId: string,
   notes: KeptNote[],

@@ -1,30 +1,30 @@
-/** Rotations of keys and migrations of secrets, as the command line asks for them and shows them. */
-import { findRotation, type RotationRequest, requestRotation } from '../shared/keys/rotation/requests.ts';
-import type { KeyRotationDoc } from '../shared/store/keys/key-rotations.ts';
-import type { Call, ExitCode } from './command.ts';
-import type { StoreDeps } from './store.ts';
+/** Begins rotations of keys and migrations of secrets, and shows how far they are. */
+import { type RotationRequest, requestRotation } from '../../shared/keys/rotation/requests.ts';
+import { findKeyRotation, type KeyRotationDoc } from '../../shared/store/keys/key-rotations.ts';
+import { type Call, CLI_ACTOR, type ExitCode } from './command.ts';
+import type { StoreDeps } from './with-store.ts';
 
-const ACTOR = { kind: 'system', id: 'keyturn-cli' } as const;
 const LOOK_EVERY_MS = 500;
 const BAR_WIDTH = 24;
 
-/** Options of a command that begins rotations. */
+/** The options of a command that begins rotations. */
 export const WAIT_OPTIONS = {
   options: { 'no-wait': { type: 'boolean' } },
   meanings: { 'no-wait': 'begins, and leaves the rest to the workers; `keys status` shows how far they are' },
 } as const;
 
+/** What the help of such a command says of waiting. */
 export const WAIT_HELP = `The workers do it in the background, also when this command is ended: asked again, it shows the one under way. A worker
 that dies is replaced where it was. Nothing is locked: tokens are released and refreshed meanwhile.`;
 
-/** Begins each rotation, and unless `--no-wait` shows them until they are finished. */
+/** Begins all rotations, then shows each until it is finished; with `--no-wait` shows them once. */
 export async function rotateAll(
   deps: StoreDeps,
   { options, print }: Pick<Call, 'options' | 'print'>,
   requests: Omit<RotationRequest, 'actor'>[],
 ): Promise<ExitCode> {
   const begun: KeyRotationDoc[] = [];
-  for (const request of requests) begun.push(await requestRotation(deps, { ...request, actor: ACTOR }));
+  for (const request of requests) begun.push(await requestRotation(deps, { ...request, actor: CLI_ACTOR }));
   if (requests.length === 0) print('There is nothing to rotate.');
   for (const rotation of begun) {
     if (options['no-wait']) print(lineOf(rotation));
@@ -42,11 +42,11 @@ async function watch(deps: StoreDeps, first: KeyRotationDoc, print: Call['print'
     shown = line;
     if (rotation.phase === 'finished') return;
     await deps.clock.sleep(LOOK_EVERY_MS);
-    rotation = (await findRotation(deps, { _id, tenantId })) ?? rotation;
+    rotation = (await findKeyRotation(deps.database, { tenantId, id: _id })) ?? rotation;
   }
 }
 
-/** One line on how far a rotation is. */
+/** How far a rotation is, in one line; in a second one what it waits for. */
 export function lineOf(rotation: KeyRotationDoc): string {
   const { kind, tenantId, phase, moved, total, left, round, problem } = rotation;
   const count = phase === 'requested' || phase === 'staged' ? '' : ` ${bar(moved, total)} ${moved} of ${total}`;

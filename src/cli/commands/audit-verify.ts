@@ -1,12 +1,14 @@
 import { readFile } from 'node:fs/promises';
 import { verifierKeysOf } from '../../shared/audit/export.ts';
 import { type Finding, type VerifyReport, verifyLog } from '../../shared/audit/verify.ts';
-import { verifyTenant } from '../../shared/audit/verify-live.ts';
+import { verifyStoredLog } from '../../shared/audit/verify-stored-log.ts';
 import { AppError } from '../../shared/platform/errors.ts';
-import type { Call, Command, ExitCode } from '../command.ts';
-import { checkNotes, type KeptNote, readNotes } from '../evidence.ts';
-import { openExport } from '../export-file.ts';
-import { withStore } from '../store.ts';
+import { listTenantsInLog } from '../../shared/store/audit/entries.ts';
+import { listTenantsWithHead } from '../../shared/store/audit/heads.ts';
+import { type Call, type Command, type ExitCode, textOf } from '../base/command.ts';
+import { openExport } from '../base/export-file.ts';
+import { checkNotes, type KeptNote, readNotes } from '../base/kept-checkpoints.ts';
+import { type StoreDeps, withStore } from '../base/with-store.ts';
 
 const HELP = `Without --export it reads the database that MONGODB_URI names, and checks the MACs with the keys of the configuration.
 
@@ -19,7 +21,8 @@ What shows with what:
 
 Exit codes: 0 the log is whole as far as the evidence shows, 1 it was tampered with, 2 it could not be checked.`;
 
-export const plugin: Command = {
+/** `keyturn audit verify` */
+export const auditVerify: Command = {
   noun: 'audit',
   verb: 'verify',
   about: 'Finds tampering with the audit log, and names it.',
@@ -36,17 +39,20 @@ export const plugin: Command = {
     'checkpoint <file>': 'checkpoints that were kept outside: lines of KEYTURN_CHECKPOINT_DIR, or a signed note',
     'keys <file>': 'verifier keys that were kept outside, one a line; only these count for --export',
   },
-  run: (call) => (typeof call.options.export === 'string' ? offline(call, call.options.export) : live(call)),
+  run(call) {
+    const path = textOf(call.options, 'export');
+    return path === undefined ? verifyDatabase(call) : verifyExport(call, path);
+  },
 };
 
-async function offline({ options, print }: Call, path: string): Promise<ExitCode> {
+async function verifyExport({ options, print }: Call, path: string): Promise<ExitCode> {
   const file = await openExport(path);
-  const pinned = await keysOf(options.keys);
-  const kept = await keptNotes(options.checkpoint);
+  const pinned = await pinnedKeys(textOf(options, 'keys'));
+  const kept = await keptNotes(textOf(options, 'checkpoint'));
   const trusted = pinned ?? file.verifierKeys;
   const outside = checkNotes(file.tenantId, kept, { trusted, kept: 'outside' });
   const own = file.note === null ? [] : [{ note: file.note, verifierKeys: [] }];
-  // An export ends with its own checkpoint: it shows that the file is whole, but came with it.
+  // The export's own checkpoint shows that the file is whole, not that it is true: it came with the file.
   const inside = checkNotes(file.tenantId, own, { trusted, kept: 'inside' });
   const report = await verifyLog(file.entries(), { checkpoints: [...inside.points, ...outside.points] });
   const findings = [...report.findings, ...outside.findings, ...inside.findings, ...cutOff(file.note, report)];
@@ -62,19 +68,17 @@ function cutOff(note: string | null, { lastSeq }: VerifyReport): Finding[] {
   return [{ kind: 'tail_cut', seq: lastSeq + 1, entryId: null, about }];
 }
 
-async function live({ options, config, print }: Call): Promise<ExitCode> {
-  const kept = await keptNotes(options.checkpoint);
-  const wanted = typeof options.tenant === 'string' ? options.tenant : undefined;
+async function verifyDatabase({ options, config, print }: Call): Promise<ExitCode> {
+  const kept = await keptNotes(textOf(options, 'checkpoint'));
+  const wanted = textOf(options, 'tenant');
   if (kept.length > 0 && wanted === undefined) {
     throw new AppError('invalid_request', { detail: '--checkpoint is of one tenant: say which with --tenant.' });
   }
   return withStore(config(), async (deps) => {
-    const tenants = wanted === undefined ? await deps.database.collection('audit').distinct('tenantId') : [wanted];
-    const heads = wanted === undefined ? await deps.database.collection('audit_heads').distinct('tenantId') : [];
     let worst: ExitCode = 0;
-    for (const tenantId of [...new Set([...tenants, ...heads])].sort()) {
+    for (const tenantId of wanted === undefined ? await allTenants(deps) : [wanted]) {
       const outside = checkNotes(tenantId, kept, { trusted: await verifierKeysOf(deps, tenantId), kept: 'outside' });
-      const report = await verifyTenant(deps, tenantId, outside.points);
+      const report = await verifyStoredLog(deps, tenantId, outside.points);
       const code = show(print, tenantId, { ...report, findings: [...report.findings, ...outside.findings] });
       if (code === 1) worst = 1;
     }
@@ -82,12 +86,19 @@ async function live({ options, config, print }: Call): Promise<ExitCode> {
   });
 }
 
-async function keptNotes(path: unknown): Promise<KeptNote[]> {
-  return typeof path === 'string' ? readNotes(path) : [];
+/** Who has entries, and who has a head: where all entries of one were removed, its head tells. */
+async function allTenants({ database }: StoreDeps): Promise<string[]> {
+  const [inLog, withHead] = await Promise.all([listTenantsInLog(database), listTenantsWithHead(database)]);
+  return [...new Set([...inLog, ...withHead])].sort();
 }
 
-async function keysOf(path: unknown): Promise<string[] | null> {
-  if (typeof path !== 'string') return null;
+async function keptNotes(path: string | undefined): Promise<KeptNote[]> {
+  return path === undefined ? [] : readNotes(path);
+}
+
+/** The verifier keys in a file, one a line; null where no file is named. */
+async function pinnedKeys(path: string | undefined): Promise<string[] | null> {
+  if (path === undefined) return null;
   const text = await readFile(path, 'utf8').catch((cause) => {
     throw new AppError('invalid_request', { detail: `${path} cannot be read.`, cause });
   });

@@ -1,8 +1,9 @@
 import { discardParked } from '../../shared/events/parked.ts';
-import type { Command } from '../command.ts';
-import { DECISION_OPTIONS, decideOn } from '../parked.ts';
+import type { Command } from '../base/command.ts';
+import { DECISION_OPTIONS, decideOn } from '../base/parked-decision.ts';
 
-export const plugin: Command = {
+/** `keyturn events discard` */
+export const eventsDiscard: Command = {
   noun: 'events',
   verb: 'discard',
   about: 'Gives a parked event up, and forgets its secrets.',

@@ -1,9 +1,11 @@
-import type { Command } from '../command.ts';
-import { withStore } from '../store.ts';
+import { listParkedEvents } from '../../shared/store/lifecycle/events.ts';
+import { type Command, textOf } from '../base/command.ts';
+import { withStore } from '../base/with-store.ts';
 
-const MOST = 1_000;
+const MAX_SHOWN = 1_000;
 
-export const plugin: Command = {
+/** `keyturn events list` */
+export const eventsList: Command = {
   noun: 'events',
   verb: 'list',
   about: 'Shows the events that wait for a person, and why.',
@@ -12,13 +14,7 @@ export const plugin: Command = {
   meanings: { 'tenant <id>': 'one tenant only; by default all' },
   run: ({ options, config, print }) =>
     withStore(config(), async ({ database }) => {
-      const ofTenant = typeof options.tenant === 'string' ? { tenantId: options.tenant } : {};
-      const parked = await database
-        .collection('events')
-        .find({ ...ofTenant, status: 'parked' })
-        .sort({ _id: 1 })
-        .limit(MOST)
-        .toArray();
+      const parked = await listParkedEvents(database, { tenantId: textOf(options, 'tenant'), limit: MAX_SHOWN });
       for (const { _id, type, tenantId, attempts, problem } of parked) {
         print(`${_id}  ${type}  ${tenantId}  ${attempts} attempts  ${problem?.code}: ${problem?.detail}`);
       }

@@ -1,8 +1,9 @@
 import { retryParked } from '../../shared/events/parked.ts';
-import type { Command } from '../command.ts';
-import { DECISION_OPTIONS, decideOn } from '../parked.ts';
+import type { Command } from '../base/command.ts';
+import { DECISION_OPTIONS, decideOn } from '../base/parked-decision.ts';
 
-export const plugin: Command = {
+/** `keyturn events retry` */
+export const eventsRetry: Command = {
   noun: 'events',
   verb: 'retry',
   about: 'Has a parked event worked on again.',

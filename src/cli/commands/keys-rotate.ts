@@ -1,9 +1,10 @@
-import { ownerOf, tenantsWithKeys } from '../../shared/keys/rotation/requests.ts';
+import { ownerOf, PURPOSE_OF } from '../../shared/keys/rotation/requests.ts';
 import { AppError } from '../../shared/platform/errors.ts';
 import { assertHeldByAll } from '../../shared/runtime/processes.ts';
-import type { Command } from '../command.ts';
-import { rotateAll, WAIT_HELP, WAIT_OPTIONS } from '../rotations.ts';
-import { type StoreDeps, withStore } from '../store.ts';
+import { listTenantsWithDataKey } from '../../shared/store/keys/data-keys.ts';
+import { type Command, textOf } from '../base/command.ts';
+import { rotateAll, WAIT_HELP, WAIT_OPTIONS } from '../base/rotation-progress.ts';
+import { type StoreDeps, withStore } from '../base/with-store.ts';
 
 const KINDS = ['root', 'data', 'fingerprint'] as const;
 type Kind = (typeof KINDS)[number];
@@ -17,7 +18,8 @@ const HELP = `--data         a new data key; every sealed value is sealed anew u
 
 ${WAIT_HELP}`;
 
-export const plugin: Command = {
+/** `keyturn keys rotate` */
+export const keysRotate: Command = {
   noun: 'keys',
   verb: 'rotate',
   about: 'Rotates the root key, or the data or fingerprint keys of tenants.',
@@ -42,7 +44,7 @@ export const plugin: Command = {
     if (!kind || more.length > 0) {
       throw new AppError('invalid_request', { detail: 'Say one of --root, --data, --fingerprint.' });
     }
-    const tenant = typeof options.tenant === 'string' ? options.tenant : undefined;
+    const tenant = textOf(options, 'tenant');
     if (kind === 'root' && tenant !== undefined) {
       throw new AppError('invalid_request', { detail: 'The root key belongs to no tenant: leave --tenant out.' });
     }
@@ -58,7 +60,7 @@ async function requestsFor(deps: StoreDeps, kind: Kind, tenant: string | undefin
     await assertHeldByAll(deps, target);
     return [{ kind, target, tenantId: ownerOf(kind, '') }];
   }
-  const known = await tenantsWithKeys(deps, kind);
+  const known = await listTenantsWithDataKey(deps.database, PURPOSE_OF[kind]);
   if (tenant !== undefined && !known.includes(tenant)) {
     throw new AppError('not_found', { detail: `There is no tenant ${tenant} with such a key.` });
   }

@@ -1,9 +1,10 @@
 import { AppError } from '../../shared/platform/errors.ts';
 import { writersElsewhere } from '../../shared/runtime/processes.ts';
-import { secretStoreNames } from '../../shared/sealing/secret-stores/open.ts';
-import type { Command } from '../command.ts';
-import { rotateAll, WAIT_HELP, WAIT_OPTIONS } from '../rotations.ts';
-import { withStore } from '../store.ts';
+import { secretStoreNames } from '../../shared/sealing/secret-stores/load.ts';
+import { listTenantsWithCredentials } from '../../shared/store/lifecycle/credentials-lookup.ts';
+import { type Command, textOf } from '../base/command.ts';
+import { rotateAll, WAIT_HELP, WAIT_OPTIONS } from '../base/rotation-progress.ts';
+import { withStore } from '../base/with-store.ts';
 
 const HELP = `First give every process the variables of the new store and KEYTURN_SECRET_STORE=<store>, and restart one after the other:
 new secrets go there, old ones are read where they are. Then migrate: the values move as they are sealed. It ends when none
@@ -11,7 +12,8 @@ is left in another store and no process puts new ones elsewhere.
 
 ${WAIT_HELP}`;
 
-export const plugin: Command = {
+/** `keyturn secrets migrate` */
+export const secretsMigrate: Command = {
   noun: 'secrets',
   verb: 'migrate',
   about: 'Moves sealed secrets to another store.',
@@ -24,20 +26,18 @@ export const plugin: Command = {
   },
 
   async run({ options, config, print }) {
-    const target = options.to;
+    const target = textOf(options, 'to');
     const names = await secretStoreNames();
-    if (typeof target !== 'string' || !names.includes(target)) {
+    if (target === undefined || !names.includes(target)) {
       throw new AppError('invalid_request', { detail: `--to must be one of: ${names.join(', ')}.` });
     }
     return withStore(config(), async (deps) => {
       await (await deps.secrets.named(target)).health();
       const elsewhere = await writersElsewhere(deps, target);
       if (elsewhere.length > 0) print(`New secrets still go elsewhere from: ${elsewhere.join(', ')}. See --help.`);
-      const tenants =
-        typeof options.tenant === 'string'
-          ? [options.tenant]
-          : await deps.database.collection('credentials').distinct('tenantId');
-      const requests = tenants.sort().map((tenantId) => ({ kind: 'store' as const, target, tenantId }));
+      const tenant = textOf(options, 'tenant');
+      const tenants = tenant === undefined ? await listTenantsWithCredentials(deps.database) : [tenant];
+      const requests = tenants.map((tenantId) => ({ kind: 'store' as const, target, tenantId }));
       return rotateAll(deps, { options, print }, requests);
     });
   },

@@ -1,14 +1,15 @@
 import { rotateSigningKey } from '../../shared/keys/signing-keys.ts';
 import { AppError } from '../../shared/platform/errors.ts';
-import type { Command } from '../command.ts';
-import { withStore } from '../store.ts';
+import type { Command } from '../base/command.ts';
+import { withStore } from '../base/with-store.ts';
 
 const USES = ['checkpoint', 'set', 'intake'] as const;
 
 const HELP = `The old key signs no more, and stays in /.well-known/jwks.json: what it signed stays checkable, what was encrypted to it opens. Whoever keeps checkpoints
 pins the new verifier key as well. Processes take the new key up within 30 seconds.`;
 
-export const plugin: Command = {
+/** `keyturn signing-key rotate` */
+export const signingKeyRotate: Command = {
   noun: 'signing-key',
   verb: 'rotate',
   about:

@@ -3,17 +3,18 @@ import { newId } from '../platform/ids.ts';
 import type { Deps } from '../runtime/deps.ts';
 import type { PrincipalDoc } from '../store/access/principals.ts';
 
-/** An API key: 256 bits from a secure source. */
+/** The form of an API key: 256 random bits in base64url. */
 export const API_KEY = /^kt_live_[A-Za-z0-9_-]{43}$/;
 
-/** SHA-256 in hex: what is kept of a key. */
+/** SHA-256 in hex: all that is kept of a key. */
 export function hashKey(key: string): string {
   return hash('sha256', key, 'hex');
 }
 
+/** What is asked for of a new principal. */
 export type NewPrincipal = { tenantId: string; name: string; permissions: string[]; expiresAt: Date | null };
 
-/** A principal and its key, which nobody can show again. */
+/** A new principal and its key. The key must be shown now: only its hash is kept. */
 export function makePrincipal(
   deps: Pick<Deps, 'clock' | 'random'>,
   wanted: NewPrincipal,
@@ -30,7 +31,7 @@ export function makePrincipal(
   return { principal, key };
 }
 
-/** Whether the time of a key has ended. */
+/** Whether a principal has expired. */
 export function isOver({ expiresAt }: Pick<PrincipalDoc, 'expiresAt'>, now: number): boolean {
   return expiresAt !== null && expiresAt.getTime() <= now;
 }

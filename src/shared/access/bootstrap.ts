@@ -1,17 +1,19 @@
 import { AppError } from '../platform/errors.ts';
 import type { Deps } from '../runtime/deps.ts';
+import { findTenant } from '../store/access/tenants.ts';
 import type { Change } from '../store/commit.ts';
 import { makeEntry } from '../store/entry.ts';
 import { API_KEY, makePrincipal } from './api-keys.ts';
 
-/** The tenant that the first start makes. Its id is fixed, so two processes that start at once make one. */
+/** The tenant that the first start makes. Its id is fixed, so that two processes which start together make only one. */
 export const FIRST_TENANT_ID = `ten_${'0'.repeat(32)}`;
 
 type BootstrapDeps = Pick<Deps, 'config' | 'clock' | 'random' | 'database' | 'commit'>;
 
 /**
- * Makes the first tenant and its admin at the first start. Resolves to the generated key, to be shown once; null
- * when there is nothing to show. Throws `config_invalid` on a given key of the wrong form.
+ * Makes the first tenant and its admin at the first start. Resolves to the admin's key where it was generated here: it must be
+ * shown now, and can never be shown again. Null when the tenant is there already, or the operator gave the key. Throws
+ * `config_invalid` when that key has the wrong form.
  */
 export async function bootstrap(deps: BootstrapDeps): Promise<string | null> {
   const given = deps.config.bootstrapKey?.reveal();
@@ -20,8 +22,7 @@ export async function bootstrap(deps: BootstrapDeps): Promise<string | null> {
       detail: 'KEYTURN_BOOTSTRAP_KEY must be kt_live_ and 43 base64url characters (32 random bytes).',
     });
   }
-  if (await deps.database.collection('tenants').findOne({ _id: FIRST_TENANT_ID, tenantId: FIRST_TENANT_ID }))
-    return null;
+  if (await findTenant(deps.database, FIRST_TENANT_ID)) return null;
   const { change, key } = newTenant(
     deps,
     { _id: FIRST_TENANT_ID, name: 'first' },
@@ -34,7 +35,7 @@ export async function bootstrap(deps: BootstrapDeps): Promise<string | null> {
 
 type Actor = Change['entries'][number]['actor'];
 
-/** A tenant with its admin, as one change. */
+/** A new tenant with its admin, as one change that is to be committed; `key` is the admin's, shown once. */
 export function newTenant(
   deps: Pick<Deps, 'clock' | 'random'>,
   tenant: { _id: string; name: string },

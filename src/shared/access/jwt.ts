@@ -7,10 +7,13 @@ import { hash } from 'node:crypto';
 import { createRemoteJWKSet, errors, type JWTVerifyGetKey, jwtVerify } from 'jose';
 import * as oauth from 'oauth4webapi';
 import { z } from 'zod';
+import { makeBoundedMap } from '../platform/bounded-map.ts';
+import { once } from '../platform/concurrency/once.ts';
 import { AppError } from '../platform/errors.ts';
 import { isSecureUrl } from '../providers/settings.ts';
 import type { Deps } from '../runtime/deps.ts';
 import type { PrincipalDoc } from '../store/access/principals.ts';
+import { findTenant } from '../store/access/tenants.ts';
 import { PERMISSION } from './permissions.ts';
 
 /** Signatures by a key pair only: with a shared secret every verifier could be an issuer (RFC 8725 §3.1). */
@@ -28,12 +31,12 @@ const ALGORITHMS = [
   'Ed25519',
 ];
 
-/** A verified token is good for so long without another look at the keys and the tenant. */
+/** How long a verified token is believed without another look at the issuer's keys and the tenant. */
 const CACHE_MS = 60_000;
-const CACHE_SIZE = 10_000;
+const MAX_CACHED = 10_000;
 const CLOCK_SKEW_S = 5;
 
-/** Ids of principals that come by JWT begin so: none of them passes for an API key's. */
+/** The ids of principals that come by JWT begin with this, so that none of them passes for an API key's. */
 const ID_PREFIX = 'jwt:';
 
 const claimsSchema = z.object({
@@ -53,7 +56,7 @@ export type JwtAuth = (token: string) => Promise<PrincipalDoc | null>;
 
 type JwtDeps = Pick<Deps, 'config' | 'clock' | 'database'>;
 
-/** Null when it is off. Throws `config_invalid` when it is set up by half. */
+/** Null when it is off. Throws `config_invalid` when only one of its two variables is set, or the issuer is not https. */
 export function makeJwtAuth(deps: JwtDeps): JwtAuth | null {
   const { jwtIssuer: issuer, jwtAudience: audience } = deps.config;
   if (!issuer && !audience) return null;
@@ -62,19 +65,22 @@ export function makeJwtAuth(deps: JwtDeps): JwtAuth | null {
       detail: 'Set both KEYTURN_JWT_ISSUER (an https URL; plain http on loopback only) and KEYTURN_JWT_AUDIENCE.',
     });
   }
-  const keys = lazyKeys(issuer, deps.config.callTimeoutMs);
-  const cache = new Map<string, { principal: PrincipalDoc; until: number }>();
+  const keys = once(() =>
+    discoverKeys(new URL(issuer), deps.config.callTimeoutMs).catch((error) => {
+      throw unavailable(error);
+    }),
+  );
+  const verified = makeBoundedMap<string, { principal: PrincipalDoc; until: number }>(MAX_CACHED);
   return async (token) => {
     const now = deps.clock.now();
     const key = hash('sha256', token, 'base64url');
-    const known = cache.get(key);
+    const known = verified.get(key);
     if (known && known.until > now) return known.principal;
-    cache.delete(key);
+    verified.delete(key);
     const claims = await verify(token, await keys(), { issuer, audience, now });
-    if (!claims || !(await tenantExists(deps, claims.keyturn_tenant))) return null;
+    if (!claims || !(await isOpenTenant(deps, claims.keyturn_tenant))) return null;
     const principal = principalOf(claims, now);
-    if (cache.size >= CACHE_SIZE) cache.delete(cache.keys().next().value!);
-    cache.set(key, { principal, until: Math.min(now + CACHE_MS, claims.exp * 1_000) });
+    verified.set(key, { principal, until: Math.min(now + CACHE_MS, claims.exp * 1_000) });
     return principal;
   };
 }
@@ -103,19 +109,7 @@ async function verify(
   }
 }
 
-/** The issuer's key set, found by its metadata when it is first needed; a failure is tried again by the next caller. */
-function lazyKeys(issuer: string, timeoutMs: number): () => Promise<JWTVerifyGetKey> {
-  let asking: Promise<JWTVerifyGetKey> | undefined;
-  return () => {
-    asking ??= discoverKeys(new URL(issuer), timeoutMs).catch((error) => {
-      asking = undefined;
-      throw unavailable(error);
-    });
-    return asking;
-  };
-}
-
-/** OpenID Connect Discovery, then RFC 8414. */
+/** The issuer's key set, which its metadata names: by OpenID Connect Discovery, else by RFC 8414. */
 async function discoverKeys(issuer: URL, timeoutMs: number): Promise<JWTVerifyGetKey> {
   const ask = (algorithm: 'oidc' | 'oauth2') =>
     oauth.discoveryRequest(issuer, {
@@ -136,8 +130,8 @@ function unavailable(cause: unknown): AppError {
   return new AppError('provider_unavailable', { cause, detail });
 }
 
-async function tenantExists({ database }: JwtDeps, tenantId: string): Promise<boolean> {
-  const tenant = await database.collection('tenants').findOne({ _id: tenantId, tenantId });
+async function isOpenTenant({ database }: JwtDeps, tenantId: string): Promise<boolean> {
+  const tenant = await findTenant(database, tenantId);
   return tenant !== null && tenant.shreddedAt === null;
 }
 

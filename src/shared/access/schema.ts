@@ -1,7 +1,6 @@
 import { z } from 'zod';
 import { isoOrNull } from '../platform/time.ts';
 import type { PrincipalDoc } from '../store/access/principals.ts';
-import type { ChainedEntry } from '../store/audit/entries.ts';
 import { PERMISSION } from './permissions.ts';
 
 const name = z.string().min(1).max(100);
@@ -11,6 +10,7 @@ const permissions = z
   .max(100)
   .meta({ examples: [['figma:release', '*:read']] });
 
+/** The body of `POST /v1/principals`. */
 export const newPrincipalSchema = z
   .strictObject({
     name,
@@ -23,6 +23,7 @@ export const newPrincipalSchema = z
   })
   .meta({ id: 'NewPrincipal' });
 
+/** The body of `PATCH /v1/principals/{id}`. */
 export const principalChangesSchema = z
   .strictObject({
     requireSignature: z
@@ -31,6 +32,7 @@ export const principalChangesSchema = z
   })
   .meta({ id: 'PrincipalChanges' });
 
+/** An API key without the key. */
 export const principalSchema = z
   .object({
     id: z.string(),
@@ -69,38 +71,10 @@ export function viewPrincipal(doc: PrincipalDoc): z.infer<typeof principalSchema
   };
 }
 
+/** The body of `POST /v1/tenants`. */
 export const newTenantSchema = z.strictObject({ name }).meta({ id: 'NewTenant' });
 
+/** A new tenant, with the key of its admin. */
 export const createdTenantSchema = z
   .object({ id: z.string(), name, createdAt: z.iso.datetime(), admin: createdPrincipalSchema })
   .meta({ id: 'CreatedTenant' });
-
-export const entrySchema = z
-  .object({
-    id: z.string(),
-    seq: z.number().int(),
-    at: z.iso.datetime(),
-    type: z.string(),
-    actor: z.object({
-      kind: z.enum(['principal', 'worker', 'subject', 'system']),
-      id: z.string(),
-      ip: z.string().nullish(),
-      userAgent: z.string().nullish(),
-    }),
-    outcome: z.enum(['success', 'failure', 'denied']),
-    credentialId: z.string().nullable(),
-    service: z.string().nullable(),
-    subject: z.string().nullable(),
-    eventId: z.string().nullable(),
-    incidentId: z.string().nullable(),
-    reason: z.string().nullable(),
-    detail: z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()])),
-    prev: z.string(),
-    hash: z.string(),
-  })
-  .meta({ id: 'Entry', description: 'One record of the audit log; seq, prev and hash chain it to the one before' });
-
-/** An entry as it is shown. */
-export function viewEntry({ _id, at, tenantId: _, mac: __, ...doc }: ChainedEntry): z.infer<typeof entrySchema> {
-  return { id: _id, at: at.toISOString(), ...doc };
-}

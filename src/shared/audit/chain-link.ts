@@ -37,7 +37,7 @@ export function placeFor(link: ChainLink, others: ChainLink[]): number | null {
   return place?.seq ?? null;
 }
 
-/** Whether the content makes that hash in that place. What cannot be canonicalised makes none. */
+/** Whether the content makes that hash in that place. A content that cannot be canonicalised makes none. */
 function fits(content: ChainLink, place: Pick<ChainLink, 'seq' | 'prev' | 'hash'>): boolean {
   const { prev: _, hash: __, mac: ___, ...record } = content;
   try {

@@ -1,21 +1,22 @@
 /**
- * Signed heads of the log (promise 7). A checkpoint that somebody keeps outside the database is what shows a cut tail or a
- * chain that was rewritten by whoever also has the keys; so each is handed to subscribers (as the entry
- * `audit.checkpoint`) and, where configured, appended to a file.
+ * Signed heads of the log (promise 7). Only a checkpoint that somebody keeps outside the database shows a tail that was cut, or
+ * a chain that was rewritten with the keys in hand; so each is handed to subscribers (as the entry `audit.checkpoint`) and,
+ * where configured, appended to a file.
  */
 import { appendFile, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { signingKey } from '../keys/signing-keys.ts';
-import { AppError, toAppError } from '../platform/errors.ts';
+import { AppError } from '../platform/errors.ts';
 import type { Deps } from '../runtime/deps.ts';
-import type { CheckpointDoc } from '../store/audit/checkpoints.ts';
-import type { ChainHead } from '../store/audit/heads.ts';
+import { type CheckpointDoc, findLatestCheckpoint } from '../store/audit/checkpoints.ts';
+import { type ChainHead, findHead } from '../store/audit/heads.ts';
 import { makeEntry } from '../store/entry.ts';
 import { CHECKPOINT_ENTRY } from './chain.ts';
 import { checkpointText, originOf, rawKey, signNote, verifierKey } from './signed-note.ts';
 
 type CheckpointDeps = Pick<Deps, 'database' | 'sealer' | 'commit' | 'clock' | 'random' | 'config' | 'log'>;
 
+/** Each time the log grew before its head was committed as signed. */
 const MAX_TRIES = 10;
 
 /**
@@ -24,23 +25,15 @@ const MAX_TRIES = 10;
  */
 export async function publishCheckpoint(deps: CheckpointDeps, tenantId: string): Promise<CheckpointDoc | null> {
   for (let tries = 0; tries < MAX_TRIES; tries += 1) {
-    const head = await deps.database.collection('audit_heads').findOne({ _id: tenantId, tenantId }).catch(rethrow);
+    const head = await findHead(deps.database, tenantId);
     if (!head) return null;
-    const latest = await latestCheckpoint(deps, tenantId);
+    const latest = await findLatestCheckpoint(deps.database, tenantId);
     if (latest && !head.unsignedSince) return latest;
     const { checkpoint, line } = await signHead(deps, head);
     await keepOutside(deps, tenantId, line);
     if ((await commitCheckpoint(deps, checkpoint)) === 'committed') return checkpoint;
   }
   throw new AppError('conflict', { detail: 'The log grows faster than its head can be signed; try again.' });
-}
-
-/** The newest checkpoint that was published; null when there is none. */
-export async function latestCheckpoint(deps: Pick<Deps, 'database'>, tenantId: string): Promise<CheckpointDoc | null> {
-  return deps.database
-    .collection('checkpoints')
-    .findOne({ tenantId }, { sort: { seq: -1 } })
-    .catch(rethrow);
 }
 
 async function signHead(deps: CheckpointDeps, head: ChainHead) {
@@ -55,7 +48,7 @@ async function signHead(deps: CheckpointDeps, head: ChainHead) {
   return { checkpoint, line };
 }
 
-/** Before the commit, so that none is missing after a crash; one too many is still true. */
+/** Appends it to the file of the tenant. Before the commit, so that a crash loses none; one too many is still true. */
 async function keepOutside(deps: CheckpointDeps, tenantId: string, line: Record<string, unknown>): Promise<void> {
   const folder = deps.config.checkpointDir;
   if (folder === undefined) return;
@@ -91,8 +84,4 @@ function commitCheckpoint(deps: CheckpointDeps, checkpoint: CheckpointDoc) {
       }),
     ],
   });
-}
-
-function rethrow(error: unknown): never {
-  throw toAppError(error);
 }

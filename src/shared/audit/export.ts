@@ -7,6 +7,7 @@ import { publicKeys } from '../keys/signing-keys.ts';
 import { AppError } from '../platform/errors.ts';
 import type { Deps } from '../runtime/deps.ts';
 import type { CheckpointDoc } from '../store/audit/checkpoints.ts';
+import { walkLog } from '../store/audit/entries.ts';
 import type { Entry } from '../store/audit/inbox.ts';
 import { makeEntry } from '../store/entry.ts';
 import { chainEntries } from './chain.ts';
@@ -17,7 +18,7 @@ export const EXPORT_FORMAT = 'keyturn-audit-export/1';
 
 type ExportDeps = Pick<Deps, 'database' | 'sealer' | 'commit' | 'clock' | 'random' | 'config' | 'log'>;
 
-/** Entries of one chunk: the cost per call is shared by so many. */
+/** Entries of one chunk, which share the cost of a call. */
 const CHUNK = 500;
 
 /** The verifier keys of a tenant's checkpoints, newest first. */
@@ -41,10 +42,9 @@ export async function* exportLines(deps: Pick<Deps, 'database'>, checkpoint: Che
   const { tenantId, seq, note, at } = checkpoint;
   const verifierKeys = await verifierKeysOf(deps, tenantId);
   yield line({ kind: 'header', format: EXPORT_FORMAT, tenantId, exportedAt: at, verifierKeys });
-  const entries = deps.database.collection('audit').find({ tenantId, seq: { $lte: seq } });
   let chunk = '';
   let count = 0;
-  for await (const entry of entries.sort({ seq: 1 }).batchSize(CHUNK)) {
+  for await (const entry of walkLog(deps.database, { tenantId, upTo: seq, batchSize: CHUNK })) {
     chunk += line({ kind: 'entry', entry });
     count += 1;
     if (count % CHUNK !== 0) continue;

@@ -1,9 +1,10 @@
 /**
- * Chains the entries of a tenant (promise 7), wakes its subscriptions, and signs the head when that is due. One chainer at
+ * Chains the entries of a tenant (promise 7), notifies its subscriptions, and signs the head when that is due. One chainer at
  * a time wins; the others find nothing to do.
  */
 
 import { toAppError } from '../platform/errors.ts';
+import { type ChainHead, findHead, settleHead } from '../store/audit/heads.ts';
 import { defineJob, type WorkerDeps } from '../work/job.ts';
 import { chainEntries } from './chain.ts';
 import { publishCheckpoint } from './checkpoints.ts';
@@ -24,22 +25,20 @@ export const createAuditJob = (notifySubscriptions: NotifySubscriptions) =>
     },
   }));
 
-/** What the head says is due: every step may be done twice, and what is not done stays due. */
+/** Does what the head says is due. Every step may be done twice; a step that was not done stays due. */
 async function followUp(deps: WorkerDeps, notifySubscriptions: NotifySubscriptions, tenantId: string): Promise<void> {
-  const heads = deps.database.collection('audit_heads');
-  const head = await heads.findOne({ _id: tenantId, tenantId });
+  const head = await findHead(deps.database, tenantId);
   if (!head?.dueAt) return;
   if ((head.toldSeq ?? 0) < head.seq) await notifySubscriptions(deps, tenantId, head.seq);
-  let signAt = head.unsignedSince && head.unsignedSince.getTime() + deps.config.checkpointAfterMs;
-  if (signAt !== undefined && signAt <= deps.clock.now()) {
-    await publishCheckpoint(deps, tenantId);
-    signAt = undefined;
-  }
-  // When the chain has grown meanwhile, its head is due as it stands.
-  await heads.updateOne(
-    { _id: tenantId, tenantId, seq: head.seq },
-    signAt === undefined
-      ? { $set: { toldSeq: head.seq }, $unset: { dueAt: '' } }
-      : { $set: { toldSeq: head.seq, dueAt: new Date(signAt) } },
-  );
+  const dueAt = await signWhenDue(deps, head);
+  await settleHead(deps.database, { tenantId, seq: head.seq, dueAt });
+}
+
+/** Signs a head that has been unsigned for long enough. Resolves to when it is to be signed; null: there is nothing to sign. */
+async function signWhenDue(deps: WorkerDeps, { tenantId, unsignedSince }: ChainHead): Promise<Date | null> {
+  if (!unsignedSince) return null;
+  const signAt = unsignedSince.getTime() + deps.config.checkpointAfterMs;
+  if (signAt > deps.clock.now()) return new Date(signAt);
+  await publishCheckpoint(deps, tenantId);
+  return null;
 }

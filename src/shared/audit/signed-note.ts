@@ -37,7 +37,7 @@ export function rawKey(jwk: { x?: string }): Buffer {
   return Buffer.from(jwk.x ?? '', 'base64url');
 }
 
-/** A verifier key in the form of signed-note: `<name>+<key id>+<key>`. Whoever checks checkpoints pins it. */
+/** A verifier key in the form of signed-note: `<name>+<key id>+<key>`. Somebody who checks checkpoints pins it. */
 export function verifierKey(name: string, raw: Buffer): string {
   const id = keyId(name, raw).toString('hex');
   return `${name}+${id}+${Buffer.concat([SIGNATURE_TYPE, raw]).toString('base64')}`;

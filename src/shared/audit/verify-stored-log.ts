@@ -1,10 +1,11 @@
-/** Verifies a tenant's log where it lies: with the MACs, the head, and the checkpoints of the database. */
-
+/** Verifies a tenant's log in the database: with its MACs, its head, and its stored checkpoints. */
 import { AppError } from '../platform/errors.ts';
 import type { Deps } from '../runtime/deps.ts';
-import type { CheckpointDoc } from '../store/audit/checkpoints.ts';
+import { type CheckpointDoc, listCheckpoints } from '../store/audit/checkpoints.ts';
+import { walkLog } from '../store/audit/entries.ts';
+import { findHead } from '../store/audit/heads.ts';
+import type { ChainLink } from './chain-link.ts';
 import { verifierKeysOf } from './export.ts';
-import type { ChainLink } from './link.ts';
 import { openNote, originOf, parseCheckpoint } from './signed-note.ts';
 import { type CheckedPoint, type Finding, type VerifyReport, verifyLog } from './verify.ts';
 
@@ -14,15 +15,16 @@ type VerifyDeps = Pick<Deps, 'database' | 'sealer'>;
  * Checks everything that was chained before the call. `outside`: checkpoints that were kept elsewhere. Throws
  * `store_unavailable`, `key_unavailable`.
  */
-export async function verifyTenant(
+export async function verifyStoredLog(
   deps: VerifyDeps,
   tenantId: string,
   outside: CheckedPoint[] = [],
 ): Promise<VerifyReport> {
   const before = await headSeq(deps, tenantId);
   const stored = await storedPoints(deps, tenantId);
-  const audit = deps.database.db.collection<ChainLink>('audit');
-  const report = await verifyLog(audit.find({ tenantId }).sort({ seq: 1 }), {
+  // As links, not as entries: somebody may have written anything there.
+  const entries: AsyncIterable<ChainLink> = walkLog(deps.database, { tenantId });
+  const report = await verifyLog(entries, {
     checkpoints: [...stored.points, ...outside],
     checkMac: (entry) => checkMac(deps, tenantId, entry),
     head: { before, after: () => headSeq(deps, tenantId) },
@@ -31,10 +33,10 @@ export async function verifyTenant(
 }
 
 async function headSeq({ database }: VerifyDeps, tenantId: string): Promise<number> {
-  return (await database.collection('audit_heads').findOne({ _id: tenantId, tenantId }))?.seq ?? 0;
+  return (await findHead(database, tenantId))?.seq ?? 0;
 }
 
-/** A MAC that names a key which there is not is as wrong as any other. */
+/** A MAC under a key that does not exist is as wrong as any other. */
 async function checkMac({ sealer }: VerifyDeps, tenantId: string, { hash, mac }: ChainLink): Promise<boolean> {
   try {
     return await sealer.checkMac(tenantId, hash, mac);
@@ -46,7 +48,7 @@ async function checkMac({ sealer }: VerifyDeps, tenantId: string, { hash, mac }:
 
 async function storedPoints(deps: VerifyDeps, tenantId: string) {
   const keys = await verifierKeysOf(deps, tenantId);
-  const docs = await deps.database.collection('checkpoints').find({ tenantId }).sort({ seq: 1 }).toArray();
+  const docs = await listCheckpoints(deps.database, tenantId);
   const points: CheckedPoint[] = [];
   const findings: Finding[] = [];
   for (const { seq, hash, note } of docs) {

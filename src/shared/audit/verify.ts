@@ -1,10 +1,10 @@
 /**
  * The verifier (promise 7). Pure: it walks entries in the order of `seq`, names what was tampered with, and says what the
- * evidence at hand cannot show. Evidence is of three kinds: the chain in the entries themselves; the MACs, for whoever has
- * the tenant's entry key; and signed checkpoints, which prove most when they were kept outside of the database.
+ * evidence at hand cannot show. Evidence is of three kinds: the chain in the entries themselves; the MACs, where the tenant's
+ * entry key is at hand; and signed checkpoints, which prove most when they were kept outside of the database.
  */
 import { GENESIS } from './chain.ts';
-import { type ChainLink, isIntact, placeFor } from './link.ts';
+import { type ChainLink, isIntact, placeFor } from './chain-link.ts';
 
 export type FindingKind =
   /** The content is not what its hash was made of. */
@@ -40,11 +40,11 @@ export type VerifyReport = {
   lastSeq: number;
   lastHash: string;
   findings: Finding[];
-  /** What this evidence could not have shown, and which would. */
+  /** Tampering that this evidence could not have shown, and the evidence that would. */
   limits: string[];
 };
 
-/** Entries that cannot be placed are compared with each other; beyond so many they only count as edited. */
+/** Entries that do not match their hash are compared with each other; those beyond this number only count as edited. */
 const MAX_SUSPECTS = 500;
 
 type Walk = {

@@ -1,77 +1,103 @@
 /**
- * Stopping the release of a credential: the first act on a leak (promise 8). It needs no lease: what a worker does with the
- * credential at the same time goes on, and the state stops the release in every process with the next read.
+ * Stopping the release of a credential, the first act on a leak (promise 8), and bringing it back. None of it needs a lease: a
+ * worker that holds the credential goes on, and the state stops the release in every process with the next read.
  */
 
+import { type Action, requirePermission } from '../access/permissions.ts';
 import { AppError } from '../platform/errors.ts';
 import type { Deps } from '../runtime/deps.ts';
+import type { PrincipalDoc } from '../store/access/principals.ts';
 import type { Entry } from '../store/audit/inbox.ts';
 import type { Change } from '../store/commit.ts';
-import { aboutCredential, makeEntry } from '../store/entry.ts';
-import type { CredentialDoc } from '../store/lifecycle/credentials.ts';
-import { allows, transit } from './lifecycle.ts';
+import { type CredentialDoc, findCredential } from '../store/lifecycle/credentials.ts';
+import { credentialChange } from './change.ts';
+import { allows } from './lifecycle.ts';
+
+type QuarantineDeps = Pick<Deps, 'clock' | 'random' | 'database' | 'commit'>;
 
 export type Quarantine = {
-  /** Shown to whoever asks for the token, e.g. `incident inc_…`. */
+  /** Shown to callers that ask for the token, e.g. `incident inc_…`. A person cannot restore it while this stands. */
   reason: string;
   actor: Entry['actor'];
   eventId?: string | null;
   incidentId?: string | null;
 };
 
-const ATTEMPTS = 5;
+const MAX_ATTEMPTS = 5;
 
 /**
- * The change that blocks a credential, under compare-and-set on the state that was read; null when there is nothing to
- * stop: it is revoked, destroyed, or has no secret yet. One that is in quarantine gets the new reason.
+ * The change that stops the release because of a compromise; null when there is nothing to stop: the credential is revoked,
+ * destroyed, or has no secret yet. One that is in quarantine gets the new reason, and no entry: the change must commit with one.
  */
 export function quarantineChange(
   deps: Pick<Deps, 'clock' | 'random'>,
-  doc: Pick<CredentialDoc, '_id' | 'tenantId' | 'service' | 'subject' | 'state'>,
-  { reason, actor, eventId = null, incidentId = null }: Quarantine,
+  doc: CredentialDoc,
+  { reason, ...told }: Quarantine,
 ): Change | null {
-  const enters = allows('quarantine', doc.state);
-  if (!enters && doc.state !== 'quarantined') return null;
-  const at = new Date(deps.clock.now());
-  const set = { state: 'quarantined' as const, blocked: { reason, at }, updatedAt: at };
-  const entry = () =>
-    makeEntry(deps, {
-      ...aboutCredential(doc),
-      type: transit('quarantine', doc.state).entry,
-      actor,
-      eventId,
-      incidentId,
-      reason: 'compromise',
-      detail: { from: doc.state },
-    });
-  return {
-    operations: [
-      {
-        in: 'credentials',
-        update: { _id: doc._id, tenantId: doc.tenantId, state: doc.state },
-        set: { $set: set, $unset: { 'due.refresh': '' } },
-      },
-    ],
-    entries: enters ? [entry()] : [],
-  };
+  const transition = doc.state === 'quarantined' ? 'block' : 'quarantine';
+  if (!allows(transition, doc.state)) return null;
+  return credentialChange(deps, doc, { transition, block: reason, reason: 'compromise', ...told });
 }
 
 /**
- * Blocks a credential that is released now; one that is in quarantine already is left as it is. Resolves to whether it
- * was this call that stopped it. Throws `conflict` when it keeps changing, `store_unavailable`.
+ * Quarantines a credential that is not in quarantine already. Resolves to whether it was this call that stopped it. Throws
+ * `conflict` when it keeps changing, `store_unavailable`.
  */
 export async function blockRelease(
-  deps: Pick<Deps, 'clock' | 'random' | 'database' | 'commit'>,
-  ref: { tenantId: string; credentialId: string },
+  deps: QuarantineDeps,
+  { tenantId, credentialId }: { tenantId: string; credentialId: string },
   quarantine: Quarantine,
 ): Promise<boolean> {
-  for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
-    const doc = await deps.database
-      .collection('credentials')
-      .findOne({ _id: ref.credentialId, tenantId: ref.tenantId });
+  for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
+    const doc = await findCredential(deps.database, { tenantId, id: credentialId });
     const change = doc && allows('quarantine', doc.state) ? quarantineChange(deps, doc, quarantine) : null;
     if (!change) return false;
     if ((await deps.commit(change)) === 'committed') return true;
   }
   throw new AppError('conflict', { internal: 'a credential to be blocked keeps changing' });
+}
+
+/** What a person may ask for. The action that the permission names is the transition. */
+type ByPerson = 'quarantine' | 'restore';
+
+/** `reason`: in the person's own words, for the entry. */
+export type PersonCall = { principal: PrincipalDoc; actor: Entry['actor']; reason: string | null };
+
+/**
+ * Quarantines or restores a credential for a person and resolves to it as it is then. Throws `not_found`, `permission_denied`,
+ * `transition_refused` (also while an incident or a revocation blocks it), `conflict` when it keeps changing.
+ */
+export async function quarantineOrRestore(
+  deps: QuarantineDeps,
+  { principal, actor, reason }: PersonCall,
+  transition: ByPerson & Action,
+  id: string,
+): Promise<CredentialDoc> {
+  const ref = { tenantId: principal.tenantId, id };
+  for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
+    const doc = await findCredential(deps.database, ref);
+    if (!doc) throw new AppError('not_found');
+    requirePermission(principal, doc.service, transition);
+    const change = personChange(deps, doc, { transition, actor, said: reason });
+    if ((await deps.commit(change)) === 'committed') return (await findCredential(deps.database, ref)) ?? doc;
+  }
+  throw new AppError('conflict', { detail: 'The credential keeps changing; try again.' });
+}
+
+function personChange(
+  deps: QuarantineDeps,
+  doc: CredentialDoc,
+  { transition, actor, said }: { transition: ByPerson; actor: Entry['actor']; said: string | null },
+): Change {
+  const restores = transition === 'restore';
+  const change = credentialChange(deps, doc, {
+    transition,
+    actor,
+    detail: { said },
+    ...(restores && { expect: { blocked: null } }),
+  });
+  if (restores && doc.blocked) {
+    throw new AppError('transition_refused', { detail: `It is blocked: ${doc.blocked.reason}.` });
+  }
+  return change;
 }

@@ -1,12 +1,11 @@
-/** From a provider's reply to the change that makes it a credential's next generation. */
-import { isDeepStrictEqual } from 'node:util';
+/** A provider's reply becomes the next generation of a credential's secret. */
 import { z } from 'zod';
 import { fingerprintsOf, placeSealed, sealMaterial } from '../keys/material.ts';
 import type { Provider, TokenReply } from '../providers/contract.ts';
 import type { StoredSecret } from '../sealing/secret-stores/contract.ts';
-import type { CredentialDoc } from '../store/lifecycle/credentials.ts';
+import type { CredentialDoc, Due } from '../store/lifecycle/credentials.ts';
 import type { WorkerDeps } from '../work/job.ts';
-import { nextDue, providerSchedule } from './schedule.ts';
+import { secretDue } from './schedule.ts';
 
 type GenerationDeps = Pick<WorkerDeps, 'sealer' | 'secrets' | 'clock' | 'random' | 'config'>;
 
@@ -25,7 +24,7 @@ export type Generation = {
   at: number;
 };
 
-/** What `Generation` looks like when it comes back from the journal. */
+/** A `Generation` as it comes back from the journal. */
 export const generationSchema: z.ZodType<Generation> = z.object({
   generation: z.number(),
   secret: z.object({ store: z.string(), keyVersion: z.number(), jwe: z.string().optional() }),
@@ -59,14 +58,8 @@ export async function makeGeneration(
   ]);
   const now = deps.clock.now();
   const hasRefreshToken = reply.material.refreshToken !== undefined;
-  const due = nextDue({
-    now,
-    expiresAt: reply.expiresAt,
-    refreshExpiresAt: reply.refreshExpiresAt,
-    ...providerSchedule(provider, { kind: before.kind, hasRefreshToken }),
-    marginMs: deps.config.refreshMarginMs,
-    fraction: deps.random.fraction(),
-  });
+  const { expiresAt, refreshExpiresAt } = reply;
+  const due = secretDue(deps, provider, { kind: before.kind, hasRefreshToken, expiresAt, refreshExpiresAt });
   return {
     generation,
     secret,
@@ -92,7 +85,7 @@ export async function placeGeneration(
   return { ...next, secret: await placeSealed(deps, owner, next.generation, next.secret) };
 }
 
-/** The fields of the credential's document that a generation sets. State, lease and due dates of rotations are not among them. */
+/** The fields of the credential's document that a generation sets. State, lease and due dates are not among them. */
 export function generationFields(next: Generation) {
   const date = (ms: number | null) => (ms === null ? null : new Date(ms));
   return {
@@ -112,50 +105,9 @@ export function generationFields(next: Generation) {
   };
 }
 
-const SETTLED = ['refresh', 'expire', 'validate'] as const;
-
-/** `$set` and `$unset` that write a generation and replace the due dates which it determines. */
-export function generationUpdate(next: Generation, extra: Record<string, unknown> = {}) {
-  const due = mapDefined(next.due, (ms) => new Date(ms));
-  const cleared = SETTLED.filter((what) => due[what] === undefined).map((what) => `due.${what}`);
-  const claims = SETTLED.map((what) => `claimed.${what}`);
-  return {
-    $set: {
-      ...generationFields(next),
-      ...Object.fromEntries(Object.entries(due).map(([what, at]) => [`due.${what}`, at])),
-      ...extra,
-    },
-    $unset: Object.fromEntries([...cleared, ...claims].map((field) => [field, ''])),
-  };
-}
-
-/**
- * The same update without what `before` has already, as read under the lease that the write names: most of a refresh changes
- * little, and every field costs the server.
- */
-export function onlyChanges(update: ReturnType<typeof generationUpdate>, before: CredentialDoc) {
-  const $set: Record<string, unknown> = {};
-  for (const [path, value] of Object.entries(update.$set)) {
-    if (!isSame(valueAt(before, path), value)) $set[path] = value;
-  }
-  const $unset: Record<string, ''> = {};
-  for (const path of Object.keys(update.$unset)) {
-    if (valueAt(before, path) !== undefined) $unset[path] = '';
-  }
-  return Object.keys($unset).length > 0 ? { $set, $unset } : { $set };
-}
-
-function isSame(a: unknown, b: unknown): boolean {
-  // Most fields are plain values: the deep comparison costs ten times as much.
-  return a === b || (typeof a === 'object' && typeof b === 'object' && isDeepStrictEqual(a, b));
-}
-
-/** By a path of one or two names. */
-function valueAt(doc: object, path: string): unknown {
-  const fields = doc as Record<string, unknown>;
-  const dot = path.indexOf('.');
-  if (dot < 0) return fields[path];
-  return (fields[path.slice(0, dot)] as Record<string, unknown> | undefined)?.[path.slice(dot + 1)];
+/** The dates of a generation's secret. */
+export function generationDue(next: Generation): Due {
+  return mapDefined(next.due, (ms) => new Date(ms));
 }
 
 function mapDefined<K extends string, A, B>(

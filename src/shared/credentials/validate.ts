@@ -1,21 +1,24 @@
-/** What is known of a secret right now, from three sides: its form, its expiry, and the provider's own word. Changes nothing. */
+/** Asks three sides about a secret: its form, its expiry, and the provider. Changes nothing. */
 
-import { requirePermission } from '../../access/permissions.ts';
-import { openMaterial } from '../../keys/material.ts';
-import { AppError, toAppError } from '../../platform/errors.ts';
-import { toProblem } from '../../platform/problem-schema.ts';
-import { isoOrNull } from '../../platform/time.ts';
-import type { Provider, SecretMaterial, Verdict } from '../../providers/contract.ts';
-import type { Deps } from '../../runtime/deps.ts';
-import type { PrincipalDoc } from '../../store/access/principals.ts';
-import type { Entry } from '../../store/audit/inbox.ts';
-import { aboutCredential, makeEntry } from '../../store/entry.ts';
-import type { CredentialDoc } from '../../store/lifecycle/credentials.ts';
-import type { Validation } from '../view.ts';
+import { type Action, requirePermission } from '../access/permissions.ts';
+import { openMaterial } from '../keys/material.ts';
+import { AppError, toAppError } from '../platform/errors.ts';
+import { toProblem } from '../platform/problem-schema.ts';
+import { isoOrNull } from '../platform/time.ts';
+import type { Provider, SecretMaterial, Verdict } from '../providers/contract.ts';
+import type { Deps } from '../runtime/deps.ts';
+import type { PrincipalDoc } from '../store/access/principals.ts';
+import type { Entry } from '../store/audit/inbox.ts';
+import { aboutCredential, makeEntry } from '../store/entry.ts';
+import { type CredentialDoc, findCredential } from '../store/lifecycle/credentials.ts';
+import type { Validation } from './view.ts';
 
 type ValidateDeps = Pick<Deps, 'clock' | 'random' | 'database' | 'commit' | 'sealer' | 'secrets' | 'providers'>;
 
 export type ValidateCall = { principal: PrincipalDoc; actor: Entry['actor']; stopping: AbortSignal };
+
+/** The action that a caller must be permitted on the credential's service. */
+export const VALIDATE_ACTION = 'validate' satisfies Action;
 
 type ProviderVerdict = Validation['provider']['accessToken'];
 
@@ -28,8 +31,9 @@ export async function validateCredential(
   { principal, actor, stopping }: ValidateCall,
   id: string,
 ): Promise<Validation> {
-  const doc = await find(deps, principal.tenantId, id);
-  requirePermission(principal, doc.service, 'validate');
+  const doc = await findCredential(deps.database, { tenantId: principal.tenantId, id });
+  if (!doc) throw new AppError('not_found');
+  requirePermission(principal, doc.service, VALIDATE_ACTION);
   if (doc.state === 'destroyed') throw new AppError('credential_blocked', { detail: 'It was destroyed.' });
   const material = await openMaterial(deps, doc);
   const provider = deps.providers.get(doc.service);
@@ -53,12 +57,6 @@ export async function validateCredential(
   };
   await record(deps, doc, actor, validation);
   return validation;
-}
-
-async function find({ database }: ValidateDeps, tenantId: string, id: string): Promise<CredentialDoc> {
-  const doc = await database.collection('credentials').findOne({ _id: id, tenantId });
-  if (!doc) throw new AppError('not_found');
-  return doc;
 }
 
 function formatOf(provider: Provider, { accessToken }: SecretMaterial): Validation['format']['verdict'] {

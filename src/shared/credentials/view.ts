@@ -1,12 +1,13 @@
 import { z } from 'zod';
 import { problemSchema } from '../platform/problem-schema.ts';
 import { isoOrNull } from '../platform/time.ts';
-import { CREDENTIAL_STATES, type CredentialDoc } from '../store/lifecycle/credentials.ts';
+import { CREDENTIAL_STATES } from '../store/lifecycle/credentials.ts';
+import type { CredentialMetadata } from '../store/lifecycle/credentials-metadata.ts';
 
 const time = z.iso.datetime();
 const maybe = time.nullable();
 
-/** What may be shown of a credential: everything but its secret and what would help to find one. */
+/** A credential as it may be shown: without its secret, and without anything that would help to find one. */
 export const credentialSchema = z
   .object({
     id: z.string(),
@@ -42,11 +43,8 @@ export const credentialSchema = z
 
 export type CredentialView = z.infer<typeof credentialSchema>;
 
-/** The parts of a document that the view needs; a read asks for no secret. */
-export const CREDENTIAL_PROJECTION = { secret: 0, fingerprints: 0, 'rotation.pending': 0, 'rotation.previous': 0 };
-
 /** A credential as it is shown. */
-export function viewCredential(doc: Omit<CredentialDoc, 'secret' | 'fingerprints'>): CredentialView {
+export function viewCredential(doc: CredentialMetadata): CredentialView {
   const { lastError, blocked, rotation } = doc;
   return {
     id: doc._id,

@@ -27,13 +27,13 @@ export function pauseAfter(attempts: number, retryAfterMs: number | undefined, f
   return Math.max(Math.round(pause * (1 + JITTER_SHARE * fraction)), retryAfterMs ?? 0);
 }
 
-/** After so many failed attempts in a row a consumer is taken to be down, and is tried with one at a time. */
+/** After this many failed attempts in a row a consumer is taken to be down, and is tried with one call at a time. */
 export const OPEN_AFTER = 3;
 
-const COOL_OFF_MOST_MS = 5 * MINUTE;
+const MAX_COOL_OFF_MS = 5 * MINUTE;
 
 /** How long a consumer that is taken to be down is left alone. Its backlog waits in the log and costs nothing. */
 export function coolOff(failures: number, fraction: number): number {
-  const longest = Math.min(5 * SECOND * 2 ** Math.min(failures - OPEN_AFTER, 20), COOL_OFF_MOST_MS);
+  const longest = Math.min(5 * SECOND * 2 ** Math.min(failures - OPEN_AFTER, 20), MAX_COOL_OFF_MS);
   return Math.round(longest * (0.75 + 0.25 * fraction));
 }

@@ -5,19 +5,26 @@ import { Secret } from '../platform/secret.ts';
 import { newWebhookSecret } from '../platform/standard-webhooks.ts';
 import type { Deps } from '../runtime/deps.ts';
 import type { Entry } from '../store/audit/inbox.ts';
-import type { SubscriptionDoc, SubscriptionSecret } from '../store/delivery/subscriptions.ts';
+import { deleteDeliveries } from '../store/delivery/deliveries.ts';
+import {
+  findSubscription,
+  removeSubscription,
+  type SubscriptionDoc,
+  type SubscriptionSecret,
+} from '../store/delivery/subscriptions.ts';
 import { makeEntry } from '../store/entry.ts';
-import { loadSink, type SinkPlugin } from './sinks/contract.ts';
+import type { SinkPlugin } from './sinks/contract.ts';
+import { loadSink } from './sinks/load.ts';
 
 type ChangeDeps = Pick<Deps, 'database' | 'commit' | 'clock' | 'random' | 'sealer' | 'config'>;
 
-/** The subscription of a tenant. Throws `not_found`. */
-export async function findSubscription(
+/** The tenant's subscription of that id. Throws `not_found`. */
+export async function requireSubscription(
   deps: Pick<Deps, 'database'>,
   tenantId: string,
   id: string,
 ): Promise<SubscriptionDoc> {
-  const doc = await deps.database.collection('subscriptions').findOne({ _id: id, tenantId });
+  const doc = await findSubscription(deps.database, { tenantId, id });
   if (!doc) throw new AppError('not_found');
   return doc;
 }
@@ -74,7 +81,7 @@ export type SubscriptionChange = {
   set: Document;
   unset?: Document;
   detail?: Entry['detail'];
-  /** What must still hold. */
+  /** A condition that must still hold. */
   where?: Document;
 };
 
@@ -103,12 +110,12 @@ export async function changeSubscription(
     ],
   });
   if (outcome !== 'committed') throw new AppError('conflict');
-  return findSubscription(deps, tenantId, _id);
+  return requireSubscription(deps, tenantId, _id);
 }
 
-/** Deletes a subscription with its deliveries. The entry stays. */
+/** Deletes a subscription with its deliveries. Its entries on the log stay. */
 export async function deleteSubscription(deps: ChangeDeps, doc: SubscriptionDoc, actor: Entry['actor']): Promise<void> {
-  // First no lane may start, and the record is made; then what nobody finds any more is removed.
+  // First the record is made, and no delivery may begin any more; then what nobody finds any more is removed.
   await changeSubscription(deps, doc, {
     type: 'subscription.deleted',
     actor,
@@ -116,6 +123,6 @@ export async function deleteSubscription(deps: ChangeDeps, doc: SubscriptionDoc,
     unset: { dueAt: '' },
   });
   const { _id, tenantId } = doc;
-  await deps.database.collection('subscriptions').deleteOne({ _id, tenantId });
-  await deps.database.collection('deliveries').deleteMany({ tenantId, subscriptionId: _id });
+  await removeSubscription(deps.database, { tenantId, id: _id });
+  await deleteDeliveries(deps.database, { tenantId, subscriptionId: _id });
 }

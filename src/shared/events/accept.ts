@@ -1,41 +1,44 @@
 /**
- * The only way work enters. Validates, authorises, seals, commits with majority write concern, then hints: what is
- * accepted is durable (promise 2) and is found by the sweep even when no hint arrives.
+ * The only way work enters. An event is validated, authorised, its secrets sealed, and it is committed with majority write
+ * concern: what is accepted is durable (promise 2). Then the workers get a hint; where that is lost, the sweep finds the event.
  */
 import type { z } from 'zod';
 import { may } from '../access/permissions.ts';
-import { isDuplicateKey } from '../platform/driver-errors.ts';
 import { AppError, type ErrorCode, toAppError } from '../platform/errors.ts';
 import { newId } from '../platform/ids.ts';
 import { sendEventHints } from '../queue/hints.ts';
-import { type JobName, PRIORITY } from '../queue/jobs.ts';
+import { type EventQueue, PRIORITY } from '../queue/jobs.ts';
 import type { Deps } from '../runtime/deps.ts';
 import type { PrincipalDoc } from '../store/access/principals.ts';
 import type { Origin } from '../store/base/document.ts';
-import type { EventDoc } from '../store/lifecycle/events.ts';
+import { findServicesOf } from '../store/lifecycle/credentials-lookup.ts';
+import { type EventDoc, insertEvents } from '../store/lifecycle/events.ts';
 import { eventRow } from './catalogue.ts';
 import { type CloudEvent, cloudEventSchema } from './cloud-event.ts';
 
+/** What taking an event needs. */
 export type IntakeDeps = Pick<
   Deps,
   'clock' | 'random' | 'database' | 'sealer' | 'secrets' | 'providers' | 'hints' | 'log'
 >;
 
+/** Who sends an event, from where, and the trace that it belongs to (W3C traceparent). */
 export type Sender = {
   principal: Pick<PrincipalDoc, '_id' | 'tenantId' | 'permissions'>;
   origin: Origin;
   traceparent: string | null;
 };
 
+/** What became of an event. `id` is the sender's, null where it gave none; `eventId` is Keyturn's: of a duplicate, the first one's. */
 export type Receipt =
   | { id: string | null; eventId: string; status: 'accepted' | 'duplicate' }
   | { id: string | null; status: 'rejected'; problem: { code: ErrorCode; detail: string } };
 
-/** How long after acceptance the sweep takes an event up that no hint brought to a worker. Milliseconds. */
+/** After this time the sweep takes up an event whose hint did not reach a worker. Milliseconds. */
 const RELAY_AFTER_MS = 15_000;
 
-/** An event that is checked, and where the work for it waits. */
-export type Prepared = { doc: EventDoc; queue: JobName; urgent: boolean };
+/** A checked event, and the queue that acts on it. */
+export type PreparedEvent = { doc: EventDoc; queue: EventQueue; urgent: boolean };
 
 /**
  * Takes events in one write. One receipt per event, in order; a bad one never harms its neighbours.
@@ -44,7 +47,7 @@ export type Prepared = { doc: EventDoc; queue: JobName; urgent: boolean };
 export async function acceptEvents(deps: IntakeDeps, sender: Sender, raw: unknown[]): Promise<Receipt[]> {
   const services = await servicesOf(deps, sender, raw);
   const prepared = await Promise.all(raw.map((event) => prepare(deps, sender, event, services).catch(toAppError)));
-  const fresh = prepared.filter((one): one is Prepared => !(one instanceof AppError));
+  const fresh = prepared.filter((one): one is PreparedEvent => !(one instanceof AppError));
   const duplicates = await fileEvents(deps, fresh);
   return prepared.map((one, index) => {
     if (one instanceof AppError) return rejected(givenId(raw[index]), one);
@@ -55,10 +58,10 @@ export async function acceptEvents(deps: IntakeDeps, sender: Sender, raw: unknow
   });
 }
 
-/** Sources of events that Keyturn makes itself: their ids carry meaning, so nobody else may claim one. */
+/** Sources of events that Keyturn makes itself begin with this. Their ids carry meaning, so nobody else may use such a source. */
 const RESERVED = 'keyturn:';
 
-/** As `acceptEvents`, for what comes from outside. */
+/** As `acceptEvents`, for what comes from outside: an event that claims a source of Keyturn's own is rejected. */
 export async function acceptFromOutside(deps: IntakeDeps, sender: Sender, events: unknown[]): Promise<Receipt[]> {
   const isReserved = (event: unknown) =>
     String((event as { source?: unknown } | null)?.source)
@@ -77,11 +80,12 @@ export async function acceptFromOutside(deps: IntakeDeps, sender: Sender, events
 }
 
 /**
- * Makes checked events durable in one write, and hints at them. Resolves to those that were there before: id → the first
- * one's id. Throws `store_unavailable` when nothing could be made durable.
+ * Makes checked events durable in one write, then sends their hints. Resolves to those that were there before: the id of the new
+ * document → the id of the first one. Throws `store_unavailable` when nothing could be made durable.
  */
-export async function fileEvents(deps: IntakeDeps, prepared: Prepared[]): Promise<Map<string, string>> {
-  const duplicates = await insertAll(deps, prepared);
+export async function fileEvents(deps: IntakeDeps, prepared: PreparedEvent[]): Promise<Map<string, string>> {
+  const docs = prepared.map(({ doc }) => doc);
+  const duplicates = await insertEvents(deps.database, docs);
   await hint(
     deps,
     prepared.filter(({ doc }) => !duplicates.has(doc._id)),
@@ -99,17 +103,12 @@ function givenId(raw: unknown): string | null {
   return typeof id === 'string' ? id.slice(0, 255) : null;
 }
 
-/** Services of all credentials that the events name, in one read: the permission is on the service. */
-async function servicesOf(deps: IntakeDeps, sender: Sender, raw: unknown[]): Promise<Map<string, string>> {
+/** The services of the credentials that the events name, in one read: a permission is for a service. */
+function servicesOf(deps: IntakeDeps, sender: Sender, raw: unknown[]): Promise<Map<string, string>> {
   const ids = raw
     .map((event) => (event as { data?: { credentialId?: unknown } } | null)?.data?.credentialId)
     .filter((id) => typeof id === 'string');
-  if (ids.length === 0) return new Map();
-  const found = await deps.database
-    .collection('credentials')
-    .find({ tenantId: sender.principal.tenantId, _id: { $in: ids } }, { projection: { service: 1 } })
-    .toArray();
-  return new Map(found.map((doc) => [doc._id, doc.service]));
+  return findServicesOf(deps.database, { tenantId: sender.principal.tenantId, ids });
 }
 
 async function prepare(
@@ -117,7 +116,7 @@ async function prepare(
   sender: Sender,
   raw: unknown,
   services: Map<string, string>,
-): Promise<Prepared> {
+): Promise<PreparedEvent> {
   const event = parse(cloudEventSchema, raw, 'The event');
   const row = eventRow(event.type);
   if (!row)
@@ -185,35 +184,12 @@ export async function newEvent(
 async function sealFields(deps: IntakeDeps, owner: { tenantId: string; _id: string }, fields: [string, unknown][]) {
   const context = { tenantId: owner.tenantId, objectId: owner._id, generation: 1 };
   const sealed = await deps.sealer.seal(JSON.stringify(Object.fromEntries(fields)), context);
-  // Short-lived, so always beside the event, whatever store keeps credentials.
+  // Always in MongoDB beside the event, whichever store keeps credentials: it is needed for a short time only.
   return { store: 'mongodb', keyVersion: sealed.keyVersion, jwe: sealed.jwe };
 }
 
-/** Inserts in one write; returns, for each that was there before, its id → the first one's id. */
-async function insertAll(deps: IntakeDeps, prepared: Prepared[]): Promise<Map<string, string>> {
-  if (prepared.length === 0) return new Map();
-  const events = deps.database.collection('events');
-  try {
-    await events.insertMany(
-      prepared.map(({ doc }) => doc),
-      { ordered: false },
-    );
-    return new Map();
-  } catch (error) {
-    if (!isDuplicateKey(error)) throw toAppError(error);
-  }
-  const keys = prepared.map(({ doc }) => ({ tenantId: doc.tenantId, source: doc.source, sourceId: doc.sourceId }));
-  const stored = await events.find({ $or: keys }, { projection: { tenantId: 1, source: 1, sourceId: 1 } }).toArray();
-  const keyOf = (doc: Pick<EventDoc, 'tenantId' | 'source' | 'sourceId'>) =>
-    JSON.stringify([doc.tenantId, doc.source, doc.sourceId]);
-  const firsts = new Map(stored.map((doc) => [keyOf(doc), doc._id]));
-  const pairs = prepared.map(({ doc }) => [doc._id, firsts.get(keyOf(doc))] as const);
-  if (pairs.some(([, first]) => first === undefined)) throw new AppError('store_unavailable');
-  return new Map(pairs.filter((pair): pair is [string, string] => pair[0] !== pair[1]));
-}
-
-/** Tells the workers; when Redis is away the sweep will. */
-async function hint(deps: IntakeDeps, accepted: Prepared[]): Promise<void> {
+/** Sends the hints. When Redis is away the sweep finds the events instead. */
+async function hint(deps: IntakeDeps, accepted: PreparedEvent[]): Promise<void> {
   for (const group of Map.groupBy(accepted, ({ queue, urgent }) => `${queue} ${urgent}`).values()) {
     const { queue, urgent } = group[0]!;
     const ids = group.map(({ doc }) => doc._id);

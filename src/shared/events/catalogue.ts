@@ -1,10 +1,10 @@
 /**
- * Every event type that may come in: the schema of its data, which fields are secret, what permission it takes, and
- * which queue acts on it.
+ * The catalogue of incoming events: one row per type, with the schema of its data, the fields that are secret, the permission
+ * that it takes, and the queue that acts on it.
  */
 import { z } from 'zod';
 import type { Action } from '../access/permissions.ts';
-import type { JobName } from '../queue/jobs.ts';
+import type { EventQueue } from '../queue/jobs.ts';
 
 const service = z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, 'must be a service name');
 const subject = z.string().min(1).max(255).meta({ description: "Whose credential it is, in the app's own words" });
@@ -74,13 +74,14 @@ type EventRow = {
   /** Fields of `data` that are sealed before anything is stored. */
   secrets: readonly string[];
   action: Action;
-  queue: JobName;
-  /** Overtakes what waits in its queue. */
+  queue: EventQueue;
+  /** Overtakes the jobs that wait in its queue. */
   urgent?: true;
-  /** Whether `data.credentialId` names the object; else `data.service` does. */
+  /** Whether `data.credentialId` names what the event is about; else `data.service` does. */
   onCredential: boolean;
 };
 
+/** The types of events that Keyturn takes. */
 export const EVENTS = {
   'credential.exchange.requested': {
     data: z.union([exchange, clientCredentials]),
@@ -136,14 +137,16 @@ export const EVENTS = {
 
 export type EventType = keyof typeof EVENTS;
 
+/** `credential.exchange.requested` after a person's consent. */
 export type ExchangeData = z.infer<typeof exchange>;
+/** `credential.exchange.requested` for a token of the app's own (RFC 6749 §4.4). */
 export type ClientCredentialsData = z.infer<typeof clientCredentials>;
+/** `credential.import.requested` */
 export type ImportData = z.infer<typeof imported>;
-export type RotationData = z.infer<(typeof EVENTS)['credential.rotation.requested']['data']>;
+/** `credential.usage.reported` */
 export type UsageData = z.infer<typeof usage>;
-export type RevocationData = z.infer<(typeof EVENTS)['credential.revocation.requested']['data']>;
 
-/** The row of an event type, or undefined: the table's keys are not all strings. */
+/** The row of an event type; undefined for any other string, also for one that every object has, e.g. `toString`. */
 export function eventRow(type: string): EventRow | undefined {
   return Object.hasOwn(EVENTS, type) ? EVENTS[type as EventType] : undefined;
 }

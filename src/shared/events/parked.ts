@@ -1,18 +1,18 @@
-/** Events that wait for a person: given another chance, or given up. Used by the API and by the command line. */
+/** What a person decides on a parked event: it is worked on again, or given up. For the API and the command line. */
 
 import { AppError } from '../platform/errors.ts';
 import type { Deps } from '../runtime/deps.ts';
 import type { Entry } from '../store/audit/inbox.ts';
 import { makeEntry } from '../store/entry.ts';
-import type { EventDoc } from '../store/lifecycle/events.ts';
+import { type EventDoc, findEvent } from '../store/lifecycle/events.ts';
 
 export type ParkedDeps = Pick<Deps, 'clock' | 'random' | 'database' | 'commit'>;
 
-/** Who decides on which event. */
+/** Which event it is, and who decides on it. */
 export type Decision = { tenantId: string; eventId: string; actor: Entry['actor'] };
 
 /**
- * Has a parked event worked on again, as if it had just come: the sweep finds it. Resolves to the event as it was.
+ * Has a parked event worked on again as if it had just come; the sweep finds it. Resolves to the event as it was.
  * Throws `not_found`, `transition_refused`.
  */
 export async function retryParked(deps: ParkedDeps, decision: Decision): Promise<EventDoc> {
@@ -22,21 +22,21 @@ export async function retryParked(deps: ParkedDeps, decision: Decision): Promise
 }
 
 /**
- * Gives a parked event up: it counts as failed, with the problem that it was parked for, and its secrets are forgotten.
- * Throws `not_found`, `transition_refused`.
+ * Gives a parked event up: it counts as failed with the problem that it was parked for, and its secrets are deleted.
+ * Resolves to the event as it was. Throws `not_found`, `transition_refused`.
  */
 export async function discardParked(deps: ParkedDeps, decision: Decision): Promise<EventDoc> {
   const set = { status: 'failed', settledAt: new Date(deps.clock.now()), sealed: null };
   return decide(deps, decision, { type: 'event.discarded', set: { $set: set } });
 }
 
-/** Commits what becomes of a parked event with its entry; resolves to the event as it was. */
+/** Commits the decision together with its entry, on condition that the event is parked still and nobody else holds it. */
 async function decide(
   deps: ParkedDeps,
   { tenantId, eventId, actor }: Decision,
   { type, set }: { type: string; set: { $set: object } },
 ): Promise<EventDoc> {
-  const doc = await find(deps, tenantId, eventId);
+  const doc = await readEvent(deps, tenantId, eventId);
   const { service, subject } = doc.data as { service?: string; subject?: string };
   const outcome = await deps.commit({
     operations: [{ in: 'events', update: { _id: eventId, tenantId, status: 'parked', fence: doc.fence }, set }],
@@ -54,12 +54,12 @@ async function decide(
       }),
     ],
   });
-  if (outcome !== 'committed') throw notParked((await find(deps, tenantId, eventId)).status);
+  if (outcome !== 'committed') throw notParked((await readEvent(deps, tenantId, eventId)).status);
   return doc;
 }
 
-async function find({ database }: ParkedDeps, tenantId: string, _id: string): Promise<EventDoc> {
-  const doc = await database.collection('events').findOne({ _id, tenantId });
+async function readEvent({ database }: ParkedDeps, tenantId: string, id: string): Promise<EventDoc> {
+  const doc = await findEvent(database, { tenantId, id });
   if (!doc) throw new AppError('not_found');
   return doc;
 }

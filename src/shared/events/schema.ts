@@ -16,6 +16,7 @@ export const incomingEventSchema = z
 /** `application/cloudevents-batch+json`. */
 export const batchSchema = z.array(incomingEventSchema).max(1000).meta({ id: 'EventBatch' });
 
+/** What became of one event that was sent. */
 export const receiptSchema = z.object({
   id: z.string().nullable().meta({ description: 'The id that the sender gave' }),
   eventId: z.string().optional().meta({ description: "Keyturn's id, for GET /v1/events/{id}" }),
@@ -23,6 +24,7 @@ export const receiptSchema = z.object({
   problem: problemSchema.optional(),
 });
 
+/** What became of the events that were sent, in their order. */
 export const receiptsSchema = z.object({ results: z.array(receiptSchema) }).meta({ id: 'Receipts' });
 
 /** A receipt as it is sent. */
@@ -31,6 +33,7 @@ export function viewReceipt(receipt: Receipt): z.infer<typeof receiptSchema> {
   return { ...receipt, problem: describeProblem(receipt.problem.code, receipt.problem.detail) };
 }
 
+/** How far an event is. */
 export const eventSchema = z
   .object({
     id: z.string(),

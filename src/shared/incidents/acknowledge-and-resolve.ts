@@ -1,21 +1,21 @@
-/** What a person does with an incident. State, entry and credential commit together (promise 6). */
+/** A person acknowledges or resolves an incident. State, entry and credential commit together (promise 6). */
 
-import { transit } from '../credentials/lifecycle.ts';
-import { stateUpdate } from '../credentials/state-requests.ts';
-import { AppError, toAppError } from '../platform/errors.ts';
-import { PRIORITY } from '../queue/jobs.ts';
+import { credentialChange } from '../credentials/change.ts';
+import { AppError } from '../platform/errors.ts';
 import type { Deps } from '../runtime/deps.ts';
 import type { Entry } from '../store/audit/inbox.ts';
 import type { Change } from '../store/commit.ts';
-import type { IncidentDoc, Resolution } from '../store/compromise/incidents.ts';
+import { findIncident, type IncidentDoc, type Resolution } from '../store/compromise/incidents.ts';
 import { makeEntry } from '../store/entry.ts';
-import type { CredentialDoc } from '../store/lifecycle/credentials.ts';
+import { type CredentialDoc, findCredential } from '../store/lifecycle/credentials.ts';
+import { isHeldFor } from './credential-hold.ts';
+import { hintPlaybook } from './playbook-hint.ts';
 
 type ChangeDeps = Pick<Deps, 'clock' | 'random' | 'database' | 'commit' | 'hints' | 'log'>;
 
 export type IncidentCall = { tenantId: string; id: string; actor: Entry['actor'] };
 
-const ATTEMPTS = 3;
+const MAX_ATTEMPTS = 3;
 
 /** A person has seen it. With `proceed` the playbook goes on where it waited for one. Throws `not_found`, `transition_refused`. */
 export async function acknowledge(deps: ChangeDeps, call: IncidentCall, proceed: boolean): Promise<IncidentDoc> {
@@ -36,16 +36,8 @@ export async function acknowledge(deps: ChangeDeps, call: IncidentCall, proceed:
     const set = { acknowledged: incident.acknowledged ?? { by: call.actor.id, at }, ...(goesOn && resumed) };
     return changeOf(deps, call, incident, { type: 'incident.acknowledged', set, detail: { proceed: goesOn } });
   });
-  if (doc.status === 'open') await hurry(deps, doc._id);
+  if (doc.status === 'open') await hintPlaybook(deps, doc._id, 'approved');
   return doc;
-}
-
-async function hurry(deps: ChangeDeps, id: string): Promise<void> {
-  await deps.hints
-    .add('respond', [{ payload: { ids: [id], reason: 'approved' }, priority: PRIORITY.urgent }])
-    .catch((error) =>
-      deps.log.warn({ code: toAppError(error).code }, 'a hint was not taken; the sweep finds the work'),
-    );
 }
 
 /**
@@ -75,16 +67,17 @@ export function resolve(
       unset: { key: '', dueAt: '' },
     });
     if (!held) return own;
-    const { operations, entries } = restored ? restoration(deps, call, restored) : unblocking(held);
+    const { operations, entries } = restored ? restoration(deps, call, restored) : unblocking(deps, call, held);
     return { operations: [...own.operations, ...operations], entries: [...own.entries, ...entries] };
   });
 }
 
 /** The credential that this case holds in quarantine. */
-async function heldBy(deps: ChangeDeps, { _id, tenantId, credentialId }: IncidentDoc): Promise<CredentialDoc | null> {
+async function heldBy(deps: ChangeDeps, incident: IncidentDoc): Promise<CredentialDoc | null> {
+  const { tenantId, credentialId } = incident;
   if (credentialId === null) return null;
-  const doc = await deps.database.collection('credentials').findOne({ _id: credentialId, tenantId });
-  return doc?.state === 'quarantined' && doc.blocked?.reason === `incident ${_id}` ? doc : null;
+  const doc = await findCredential(deps.database, { tenantId, id: credentialId });
+  return doc && isHeldFor(incident, doc) ? doc : null;
 }
 
 /** Whether nobody has tried to revoke its secret. */
@@ -93,27 +86,18 @@ function isUntouched({ steps }: IncidentDoc, doc: CredentialDoc): boolean {
 }
 
 /** It stays in quarantine; from now on a person may restore it. */
-function unblocking({ _id, tenantId, blocked }: CredentialDoc): Change {
-  const update = { _id, tenantId, 'blocked.reason': blocked!.reason };
-  return { operations: [{ in: 'credentials', update, set: { $set: { blocked: null } } }], entries: [] };
+function unblocking(deps: ChangeDeps, { actor }: IncidentCall, doc: CredentialDoc): Change {
+  return credentialChange(deps, doc, { transition: 'unblock', expect: { blocked: doc.blocked }, actor });
 }
 
 function restoration(deps: ChangeDeps, { actor }: IncidentCall, doc: CredentialDoc): Change {
-  const { state, entry } = transit('restore', doc.state);
-  const { _id, tenantId, service, subject } = doc;
-  return {
-    operations: [
-      {
-        in: 'credentials',
-        // With the fence: a revocation that has begun meanwhile holds a newer one.
-        update: { _id, tenantId, state: doc.state, fence: doc.fence },
-        set: stateUpdate(deps, doc, state),
-      },
-    ],
-    entries: [
-      makeEntry(deps, { tenantId, credentialId: _id, service, subject, type: entry, actor, reason: 'false_alarm' }),
-    ],
-  };
+  return credentialChange(deps, doc, {
+    transition: 'restore',
+    // With the fence: a revocation that has begun meanwhile holds a newer one.
+    expect: { fence: doc.fence },
+    actor,
+    reason: 'false_alarm',
+  });
 }
 
 type Told = { type: string; set: Partial<IncidentDoc>; detail: Entry['detail']; unset?: Record<string, ''> };
@@ -142,12 +126,11 @@ async function change(
   { tenantId, id }: IncidentCall,
   build: (incident: IncidentDoc) => Promise<Change>,
 ): Promise<IncidentDoc> {
-  const incidents = deps.database.collection('incidents');
-  for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
-    const doc = await incidents.findOne({ _id: id, tenantId });
+  for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
+    const doc = await findIncident(deps.database, { tenantId, id });
     if (!doc) throw new AppError('not_found');
-    if ((await deps.commit(await build(doc))) === 'committed')
-      return (await incidents.findOne({ _id: id, tenantId })) ?? doc;
+    const outcome = await deps.commit(await build(doc));
+    if (outcome === 'committed') return (await findIncident(deps.database, { tenantId, id })) ?? doc;
   }
   throw new AppError('conflict', { detail: 'The incident keeps changing; try again.' });
 }

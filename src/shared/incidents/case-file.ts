@@ -1,23 +1,22 @@
 /** A finding becomes an incident, or part of the one that is open for the same thing. */
 
-import { toAppError } from '../platform/errors.ts';
 import { newId } from '../platform/ids.ts';
-import { PRIORITY } from '../queue/jobs.ts';
 import type { Deps } from '../runtime/deps.ts';
 import type { Entry } from '../store/audit/inbox.ts';
 import type { Change, Operation } from '../store/commit.ts';
-import { type FindingDoc, type IncidentDoc, SEVERITIES } from '../store/compromise/incidents.ts';
+import { type FindingDoc, findIncidentAbout, type IncidentDoc, SEVERITIES } from '../store/compromise/incidents.ts';
 import { makeEntry } from '../store/entry.ts';
-import type { CredentialDoc } from '../store/lifecycle/credentials.ts';
+import { type CredentialDoc, findCredential } from '../store/lifecycle/credentials.ts';
 import type { Finding } from './finding.ts';
+import { hintPlaybook } from './playbook-hint.ts';
 
 type CaseDeps = Pick<Deps, 'clock' | 'random' | 'database' | 'commit' | 'hints' | 'log'>;
 
-/** What a rule found, in what. */
+/** A rule's finding, and the thing that it is about. */
 export type Found = {
   rule: string;
   finding: Finding;
-  /** When what was seen happened. The same rule at the same time is the same finding. */
+  /** When the thing observed happened. The same rule at the same time is the same finding. */
   at: Date;
   tenantId: string;
   credentialId: string | null;
@@ -26,20 +25,20 @@ export type Found = {
   alert: (NonNullable<IncidentDoc['alert']> & { reference: string }) | null;
 };
 
-/** What commits with it, e.g. the event that it settles. */
+/** Operations and entries that commit with it, e.g. the event that it settles. */
 export type Beside = { operations: Operation[]; entries: Entry[] };
 
 const NOTHING: Beside = { operations: [], entries: [] };
-const ATTEMPTS = 5;
+const MAX_ATTEMPTS = 5;
 const MAX_FINDINGS = 50;
 /** When the playbook is looked at again should its hint get lost. Milliseconds. */
 const RELAY_AFTER_MS = 5_000;
 
 /** One case for one thing: repetitions find it. Resolves to the incident's id, or null when `beside` was done by another. */
 export async function fileFinding(deps: CaseDeps, found: Found, beside: Beside = NOTHING): Promise<string | null> {
-  for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+  for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
     const { tenantId } = found;
-    const existing = await deps.database.collection('incidents').findOne({ tenantId, key: keyOf(found) });
+    const existing = await findIncidentAbout(deps.database, { tenantId, key: keyOf(found) });
     const credential = await credentialOf(deps, found);
     const isOver = existing?.status === 'contained' && credential?.state === 'active';
     const { incident, change } =
@@ -47,7 +46,7 @@ export async function fileFinding(deps: CaseDeps, found: Found, beside: Beside =
     const operations = [...change.operations, ...beside.operations];
     if (operations.length === 0) return incident._id;
     if ((await deps.commit({ operations, entries: [...change.entries, ...beside.entries] })) !== 'committed') continue;
-    if (incident.status === 'open') await hurry(deps, incident._id);
+    if (incident.status === 'open') await hintPlaybook(deps, incident._id, 'opened');
     return incident._id;
   }
   return null;
@@ -60,7 +59,7 @@ function keyOf({ credentialId, principalId, alert }: Found): string {
 
 async function credentialOf(deps: CaseDeps, { tenantId, credentialId }: Found): Promise<CredentialDoc | null> {
   if (credentialId === null) return null;
-  return deps.database.collection('credentials').findOne({ _id: credentialId, tenantId });
+  return findCredential(deps.database, { tenantId, id: credentialId });
 }
 
 type Filed = { incident: IncidentDoc; change: Change };
@@ -161,13 +160,4 @@ function entryOf(deps: CaseDeps, incident: IncidentDoc, type: string, { rule, fi
     reason: rule,
     detail: { severity, confidence, explanation, principalId, waitingFor: incident.waitingFor },
   });
-}
-
-/** Before everything that waits to contain. Never throws: the sweep finds what was not taken. */
-async function hurry(deps: CaseDeps, incidentId: string): Promise<void> {
-  try {
-    await deps.hints.add('respond', [{ payload: { ids: [incidentId], reason: 'opened' }, priority: PRIORITY.urgent }]);
-  } catch (error) {
-    deps.log.warn({ code: toAppError(error).code, incidentId }, 'a containment was not hinted; the sweep finds it');
-  }
 }

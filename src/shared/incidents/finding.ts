@@ -1,6 +1,6 @@
 import type { Confidence, Severity } from '../store/compromise/incidents.ts';
 
-/** A verdict on a signal. */
+/** A verdict on an observation. */
 export type Finding = {
   severity: Severity;
   /** `confirmed` has the credential revoked before anyone is asked; `suspected` leaves that to a person. */

@@ -1,4 +1,4 @@
-/** Between a provider's plain answer and the one sealed value of a generation. */
+/** Turns a provider's plain answer into the one sealed value of a generation, and back. */
 import { z } from 'zod';
 import { AppError } from '../platform/errors.ts';
 import { Secret } from '../platform/secret.ts';
@@ -18,7 +18,7 @@ const plainSchema = z.strictObject({
 
 type Owner = Pick<CredentialDoc, '_id' | 'tenantId'>;
 
-/** What a generation of a credential is bound to. */
+/** The secret of a generation is sealed for this: it opens for no other credential or generation. */
 export function contextOf(owner: Owner, generation: number): SealContext {
   return { tenantId: owner.tenantId, objectId: owner._id, generation };
 }

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { isoOrNull } from '../platform/time.ts';
 import { type KeyRotationDoc, ROTATION_KINDS, ROTATION_PHASES } from '../store/keys/key-rotations.ts';
 
-/** What the API takes; a migration between stores is asked for at the command line, where the stores are set up. */
+/** A request of the API. A migration between stores is asked for at the command line, where the stores are set up. */
 export const newKeyRotationSchema = z
   .strictObject({ kind: z.enum(['root', 'data', 'fingerprint']) })
   .meta({ id: 'NewKeyRotation' });

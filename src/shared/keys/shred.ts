@@ -4,12 +4,19 @@ import { AppError, toAppError } from '../platform/errors.ts';
 import type { Deps } from '../runtime/deps.ts';
 import { dataKeyId } from '../sealing/data-keys.ts';
 import type { DataKeyPurpose } from '../sealing/key-providers/contract.ts';
-import type { TenantDoc } from '../store/access/tenants.ts';
+import { revokePrincipals } from '../store/access/principals.ts';
+import { findTenant, type TenantDoc } from '../store/access/tenants.ts';
 import type { Entry } from '../store/audit/inbox.ts';
 import type { Operation } from '../store/commit.ts';
-import type { Documents } from '../store/database.ts';
+import { revokeAlertSources } from '../store/compromise/alert-sources.ts';
+import { clearIncidentDueDates } from '../store/compromise/incidents.ts';
+import { disableSubscriptions } from '../store/delivery/subscriptions.ts';
 import { makeEntry } from '../store/entry.ts';
-import { SEALED_COLLECTIONS, type SealedCollection, sealedValuesOf } from '../store/sealed-values.ts';
+import { listDataKeys } from '../store/keys/data-keys.ts';
+import { listOpenKeyRotations } from '../store/keys/key-rotations.ts';
+import { clearCredentialDueDates } from '../store/lifecycle/credentials-keys.ts';
+import { clearEventDueDates } from '../store/lifecycle/events.ts';
+import { walkSealedValues } from '../store/sealed-values.ts';
 
 type ShredDeps = Pick<Deps, 'database' | 'commit' | 'clock' | 'random'>;
 
@@ -21,9 +28,9 @@ const SHREDDED: DataKeyPurpose[] = ['seal', 'fingerprint'];
  * Throws `not_found`; `conflict` when a rotation of its keys went on at the same time: shred again.
  */
 export async function shredTenant(deps: ShredDeps, tenantId: string, actor: Entry['actor']): Promise<void> {
-  const tenant = await findTenant(deps, tenantId);
+  const tenant = await requireTenant(deps, tenantId);
   const now = new Date(deps.clock.now());
-  // Read first: a rotation that stages a key after that finds its record changed, and stages none.
+  // Rotations are read first: one that stages a key after that finds its record changed, and stages none.
   const rotations = await endedRotations(deps, tenantId, now);
   const keys = await destroyedKeys(deps, tenantId, now);
   const outcome = await deps.commit({
@@ -38,19 +45,16 @@ export async function shredTenant(deps: ShredDeps, tenantId: string, actor: Entr
   await quieten(deps, tenantId, now);
 }
 
-/** The tenant. Throws `not_found`. */
-export async function findTenant({ database }: Pick<Deps, 'database'>, tenantId: string): Promise<TenantDoc> {
-  const tenant = await database.collection('tenants').findOne({ _id: tenantId, tenantId });
+/** The tenant of that id. Throws `not_found`. */
+export async function requireTenant({ database }: Pick<Deps, 'database'>, tenantId: string): Promise<TenantDoc> {
+  const tenant = await findTenant(database, tenantId);
   if (!tenant) throw new AppError('not_found', { detail: `There is no tenant ${tenantId}.` });
   return tenant;
 }
 
 /** Where there never was a key, a destroyed one stands in its place: none is made any more. */
 async function destroyedKeys({ database }: ShredDeps, tenantId: string, now: Date): Promise<Operation[]> {
-  const docs = await database
-    .collection('data_keys')
-    .find({ tenantId, purpose: { $in: SHREDDED } })
-    .toArray();
+  const docs = await listDataKeys(database, { tenantId, purposes: SHREDDED });
   const destroyed = { wrapped: null, state: 'destroyed' } as const;
   const missing = SHREDDED.filter((purpose) => !docs.some((doc) => doc.purpose === purpose));
   return [
@@ -65,7 +69,7 @@ async function destroyedKeys({ database }: ShredDeps, tenantId: string, now: Dat
 }
 
 async function endedRotations({ database }: ShredDeps, tenantId: string, now: Date): Promise<Operation[]> {
-  const open = await database.collection('key_rotations').find({ tenantId, open: true }).toArray();
+  const open = await listOpenKeyRotations(database, { tenantId });
   return open.map(({ _id, phase, fence }) => ({
     in: 'key_rotations',
     update: { _id, tenantId, phase, fence },
@@ -73,17 +77,14 @@ async function endedRotations({ database }: ShredDeps, tenantId: string, now: Da
   }));
 }
 
-/** Nothing of the tenant is due any more, and nobody may call for it. What was destroyed cannot be worked on. */
+/** Nothing of the tenant is due any more, and nobody may call for it: there is nothing left to work with. */
 async function quieten({ database }: ShredDeps, tenantId: string, now: Date): Promise<void> {
-  await database.collection('principals').updateMany({ tenantId, revokedAt: null }, { $set: { revokedAt: now } });
-  await database.collection('alert_sources').updateMany({ tenantId, revokedAt: null }, { $set: { revokedAt: now } });
-  await database.collection('credentials').updateMany({ tenantId }, { $set: { due: {}, claimed: {} } });
-  await database
-    .collection('subscriptions')
-    .updateMany({ tenantId }, { $set: { state: 'disabled' }, $unset: { dueAt: '' } });
-  for (const name of ['events', 'incidents'] as const) {
-    await database.db.collection(name).updateMany({ tenantId }, { $unset: { dueAt: '' } });
-  }
+  await revokePrincipals(database, { tenantId, at: now });
+  await revokeAlertSources(database, { tenantId, at: now });
+  await clearCredentialDueDates(database, tenantId);
+  await disableSubscriptions(database, tenantId);
+  await clearEventDueDates(database, tenantId);
+  await clearIncidentDueDates(database, tenantId);
 }
 
 /**
@@ -95,14 +96,11 @@ export async function tryToOpenAll(
   tenantId: string,
 ): Promise<{ tried: number; opened: number }> {
   const count = { tried: 0, opened: 0 };
-  for (const name of SEALED_COLLECTIONS) {
-    for await (const doc of deps.database.db.collection(name).find({ tenantId })) {
-      const places = sealedValuesOf(name, doc as unknown as Documents[SealedCollection] as never);
-      const values = await deps.secrets.get(places);
-      for (const [index, { context }] of places.entries()) {
-        count.tried += 1;
-        if (await opens(deps, values[index] ?? '', context)) count.opened += 1;
-      }
+  for await (const places of walkSealedValues(deps.database, tenantId)) {
+    const values = await deps.secrets.get(places);
+    for (const [index, { context }] of places.entries()) {
+      count.tried += 1;
+      if (await opens(deps, values[index] ?? '', context)) count.opened += 1;
     }
   }
   return count;

@@ -10,10 +10,15 @@ import { AppError } from '../platform/errors.ts';
 import type { Deps } from '../runtime/deps.ts';
 import { SYSTEM_TENANT_ID } from '../store/access/tenants.ts';
 import { makeEntry } from '../store/entry.ts';
-import type { SigningKeyDoc, SigningUse } from '../store/keys/signing-keys.ts';
+import {
+  findActiveSigningKey,
+  findSigningKey,
+  listSigningKeys,
+  type SigningKeyDoc,
+  type SigningUse,
+} from '../store/keys/signing-keys.ts';
 
-/** Owner of what belongs to no tenant: keys of its own, an audit log of its own. */
-
+/** They belong to no tenant: the system's data key seals them, and its log has their entries. */
 const ALGORITHMS = { checkpoint: 'Ed25519', set: 'RS256', intake: 'ECDH-ES+A256KW' } as const satisfies Record<
   SigningUse,
   SigningKeyDoc['alg']
@@ -28,7 +33,7 @@ export type SigningKey = { kid: string; alg: SigningKeyDoc['alg']; key: KeyObjec
 
 /** The key that signs now; the first is made when there is none. Throws `key_unavailable`, `store_unavailable`. */
 export async function signingKey(deps: KeyDeps, use: SigningUse): Promise<SigningKey> {
-  const doc = (await activeKey(deps, use)) ?? (await makeFirst(deps, use));
+  const doc = (await findActiveSigningKey(deps.database, use)) ?? (await makeFirst(deps, use));
   return { kid: doc._id, alg: doc.alg, key: await privateKey(deps, doc), publicJwk: doc.publicJwk };
 }
 
@@ -38,16 +43,15 @@ async function privateKey({ sealer }: Pick<Deps, 'sealer'>, doc: SigningKeyDoc):
   return createPrivateKey({ key: jwk, format: 'jwk' });
 }
 
-/** What opens values that were encrypted to a key of ours, also to one that was replaced; null when there is none of that id. */
+/** Opens values that were encrypted to a key of ours, also to one that was replaced; null when there is none of that id. */
 export async function decryptionKey(deps: Pick<Deps, 'database' | 'sealer'>, kid: string): Promise<KeyObject | null> {
-  const where = { _id: kid, tenantId: SYSTEM_TENANT_ID, use: 'intake' as const };
-  const doc = await deps.database.collection('signing_keys').findOne(where);
+  const doc = await findSigningKey(deps.database, { id: kid, use: 'intake' });
   return doc && privateKey(deps, doc);
 }
 
 /** Puts a new key in the place of the one that signs. The old one stays published. */
 export async function rotateSigningKey(deps: KeyDeps, use: SigningUse): Promise<void> {
-  const old = await activeKey(deps, use);
+  const old = await findActiveSigningKey(deps.database, use);
   if (!old) return void (await makeFirst(deps, use));
   const outcome = await commitKey(deps, await generate(deps, use), old);
   if (outcome !== 'committed') throw new AppError('conflict');
@@ -55,11 +59,7 @@ export async function rotateSigningKey(deps: KeyDeps, use: SigningUse): Promise<
 
 /** Public halves of all keys, newest first, as a JWK set (RFC 7517). */
 export async function publicKeys(deps: Pick<Deps, 'database'>): Promise<{ keys: Record<string, string>[] }> {
-  const docs = await deps.database
-    .collection('signing_keys')
-    .find({ tenantId: SYSTEM_TENANT_ID })
-    .sort({ createdAt: -1 })
-    .toArray();
+  const docs = await listSigningKeys(deps.database);
   return {
     keys: docs.map((doc) => ({
       ...doc.publicJwk,
@@ -70,15 +70,11 @@ export async function publicKeys(deps: Pick<Deps, 'database'>): Promise<{ keys: 
   };
 }
 
-async function activeKey(deps: KeyDeps, use: SigningUse): Promise<SigningKeyDoc | null> {
-  return await deps.database.collection('signing_keys').findOne({ tenantId: SYSTEM_TENANT_ID, use, state: 'active' });
-}
-
 /** Two processes may make the first key at once; the index on the active key lets one win. */
 async function makeFirst(deps: KeyDeps, use: SigningUse): Promise<SigningKeyDoc> {
   const made = await generate(deps, use);
   if ((await commitKey(deps, made, null)) === 'committed') return made;
-  const other = await activeKey(deps, use);
+  const other = await findActiveSigningKey(deps.database, use);
   if (!other) throw new AppError('conflict');
   return other;
 }

@@ -1,8 +1,8 @@
 const FIRST_MS = 1_000;
 const MAX_MS = 15 * 60_000;
 
-/** Growing delay after `failures` in a row (1 or more), with full jitter over its upper half. Milliseconds. */
+/** How long to wait after `failures` in a row (1 or more): twice as long each time, up to 15 minutes, less up to half by jitter. Milliseconds. */
 export function backoff(failures: number, fraction: number): number {
-  const most = Math.min(MAX_MS, FIRST_MS * 2 ** Math.min(failures - 1, 20));
-  return Math.round(most * (0.5 + 0.5 * fraction));
+  const longestMs = Math.min(MAX_MS, FIRST_MS * 2 ** Math.min(failures - 1, 20));
+  return Math.round(longestMs * (0.5 + 0.5 * fraction));
 }

@@ -12,7 +12,7 @@ export type Retry = 'never' | 'backoff' | 'later' | 'park';
 type ErrorRow = { status: number; retry: Retry; title: string };
 
 export const ERRORS = {
-  // What the caller sent
+  // The request itself
   invalid_request: { status: 400, retry: 'never', title: 'The request is not valid.' },
   invalid_event: { status: 400, retry: 'never', title: 'The event is not a valid CloudEvent of a known type.' },
   method_not_allowed: { status: 405, retry: 'never', title: 'The path does not take this method.' },

@@ -9,10 +9,10 @@ export const ID_PREFIXES = {
   credential: 'cred',
   event: 'evt',
   entry: 'ent',
-  signal: 'sig',
   finding: 'fnd',
   incident: 'inc',
   subscription: 'sub',
+  /** Not made by `newId`: a delivery's id is that of its subscription and the number of the entry. */
   delivery: 'dlv',
   alertSource: 'als',
   worker: 'wrk',
@@ -27,4 +27,9 @@ export type IdKind = keyof typeof ID_PREFIXES;
 export function newId(kind: IdKind, deps: { clock: Pick<Clock, 'now'>; random: Pick<Random, 'bytes'> }): string {
   const uuid = v7({ msecs: deps.clock.now(), random: deps.random.bytes(16) });
   return `${ID_PREFIXES[kind]}_${uuid.replaceAll('-', '')}`;
+}
+
+/** The lowest id that a document made at that time (milliseconds since the epoch) can have: where a range by time begins. */
+export function lowestIdAt(kind: IdKind, time: number): string {
+  return `${ID_PREFIXES[kind]}_${Math.max(0, time).toString(16).padStart(12, '0')}`;
 }

@@ -3,7 +3,7 @@ import { toAppError } from './errors.ts';
 
 /**
  * JSON lines on standard output. Errors are logged by code, internal note and the class of their cause: never by the
- * message of a foreign error, which may quote what a provider or a driver was given.
+ * message of somebody else's error, which may quote what a provider or a driver was given.
  */
 export function makeLog(level: string, fields: Record<string, unknown>): Logger {
   return pino({

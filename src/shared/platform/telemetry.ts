@@ -69,7 +69,7 @@ type Exporter = Pick<OTLPTraceExporter, 'export' | 'forceFlush' | 'shutdown'>;
 type Span = Parameters<Exporter['export']>[0][number];
 type Attributes = Span['attributes'];
 
-/** An exporter that takes out of each span whatever is not on the list. */
+/** An exporter that takes out of each span every attribute that is not on the list. */
 function scrubbing(inner: Exporter): Exporter {
   return {
     export: (spans, done) => {

@@ -23,7 +23,7 @@ export function untilAborted<T>(signal: AbortSignal, start: () => Promise<T>): P
   });
 }
 
-/** What an abort means: `provider_unavailable` when a time-out did it, else `interrupted`. */
+/** The error of an abort: `provider_unavailable` when a time-out did it, else `interrupted`. */
 export function abortError(signal: AbortSignal): AppError {
   const timedOut = signal.reason instanceof Error && signal.reason.name === 'TimeoutError';
   return timedOut

@@ -1,12 +1,10 @@
 import type { ProviderSettings } from '../platform/config/provider-settings.ts';
 import { AppError } from '../platform/errors.ts';
-import { loadPlugin, pluginNames } from '../platform/plugins.ts';
+import { makePluginLoader } from '../platform/plugins.ts';
 import type { BreakerDeps } from './breaker.ts';
 import type { Provider, ProviderDeps, ProviderPlugin } from './contract.ts';
 import { guardProvider } from './guard.ts';
 import { badSetting } from './settings.ts';
-
-const FOLDER = new URL('./plugins/', import.meta.url);
 
 /** For a service that has no file of its own. */
 const GENERIC = 'oauth2';
@@ -18,10 +16,14 @@ export type Catalogue = {
   list(): Provider[];
 };
 
-/** Types of providers that exist: the files in `plugins/`. */
-export function providerTypes(): Promise<string[]> {
-  return pluginNames(FOLDER, import.meta.url);
-}
+const { names, load } = makePluginLoader<ProviderPlugin>({
+  kind: 'provider',
+  self: import.meta.url,
+  shape: { create: 'function' },
+});
+
+/** Types of providers that there are: the files in `plugins/`. */
+export const providerTypes = names;
 
 /**
  * Makes every configured provider, each behind its guard. Calls none: a dead provider does not stop a start.
@@ -52,10 +54,14 @@ export async function loadCatalogue(
   };
 }
 
-async function makeProvider(settings: ProviderSettings, types: string[], deps: ProviderDeps): Promise<Provider> {
+async function makeProvider(
+  settings: ProviderSettings,
+  types: readonly string[],
+  deps: ProviderDeps,
+): Promise<Provider> {
   const type = settings.type ?? (types.includes(settings.service) ? settings.service : GENERIC);
   if (!types.includes(type)) throw badSetting(settings.service, 'type', `must be one of: ${types.join(', ')}.`);
-  const plugin = await loadPlugin<ProviderPlugin>(FOLDER, import.meta.url, 'provider', type);
+  const plugin = await load(type);
   return plugin.create(settings, deps);
 }
 

@@ -2,11 +2,11 @@ import type { ProviderSettings } from '../platform/config/provider-settings.ts';
 import type { Secret } from '../platform/secret.ts';
 
 /**
- * What a provider hands over: the plain content of one generation of a credential. It exists in memory only;
- * `crypto/` seals it as one JWE.
+ * The secrets that a provider hands over: the plain content of one generation of a credential. They exist in memory only;
+ * `sealing/` seals them as one JWE.
  */
 export type SecretMaterial = {
-  /** The access token, or the API key itself. What the token release gives out. */
+  /** The access token, or the API key itself: the token release gives it out. */
   accessToken: Secret;
   refreshToken?: Secret;
   /** OpenID Connect ID token, kept so that a revocation or logout can hint with it. */
@@ -76,7 +76,7 @@ export type Provider = {
   readonly probeEveryMs: number;
   /** An unused refresh token lapses after this time; it is refreshed before. Null: never. Milliseconds. */
   readonly refreshTokenIdleMs: number | null;
-  /** How many calls one process makes to this provider at once; of these, one in eight is kept for revocations. */
+  /** How many calls one process makes to this provider at once; `bulkhead.ts` says how they are shared. */
   readonly maxConcurrent: number;
 
   /** Builds the URL that the person is sent to. Absent: the service takes imported keys only. */
@@ -101,12 +101,10 @@ export type Provider = {
   looksLikeToken?(value: string): boolean;
 };
 
-/**
- * What each file in `providers/plugins/` exports as `plugin`. One file is one provider; it is picked up by being there.
- */
+/** A provider as a plug-in: each file in `plugins/` exports one as `plugin`; it is found by being there. */
 export type ProviderPlugin = {
-  /** File name without its ending. */
-  readonly type: string;
+  /** File name without its ending; the value of `KEYTURN_PROVIDER_<SERVICE>_TYPE`. */
+  readonly name: string;
   /** Calls nobody: the provider may be down. Throws `config_invalid` that names the variable to set. */
   create(settings: ProviderSettings, deps: ProviderDeps): Promise<Provider>;
 };

@@ -4,7 +4,7 @@ import type { ProviderDeps } from './contract.ts';
 import { type FailureContext, noReply, replyFailure, systemErrorCode } from './errors.ts';
 import { isSecureUrl, settingName } from './settings.ts';
 
-/** What an issuer says of itself (RFC 8414 §2), as far as it is used. */
+/** The part of an issuer's metadata (RFC 8414 §2) that is used. */
 export type IssuerMetadata = Pick<
   oauth.AuthorizationServer,
   | 'authorization_endpoint'

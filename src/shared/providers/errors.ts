@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { AppError, type AppErrorOptions, type ErrorCode } from '../platform/errors.ts';
 import { settingName } from './settings.ts';
 
-/** What was being done: the same word of a provider ends a grant on a refresh, and only a code on an exchange. */
+/** The call that failed: the same word of a provider ends a grant on a refresh, but only a code on an exchange. */
 export type Operation =
   | 'exchange'
   | 'refresh'

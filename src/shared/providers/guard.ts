@@ -1,33 +1,22 @@
-import { AppError } from '../platform/errors.ts';
 import { type BreakerDeps, type BreakerSettings, makeBreaker } from './breaker.ts';
+import { makeGate } from './bulkhead.ts';
 import type { Provider } from './contract.ts';
 
+/** When a provider's circuit opens, and for how long. */
 export const BREAKER_DEFAULTS: BreakerSettings = { failuresToOpen: 5, minCoolOffMs: 1_000, maxCoolOffMs: 60_000 };
 
-/** When all places are taken, one is free again after about this long. Milliseconds. */
-const BUSY_MS = 200;
-
-/** Of the places, one in this many is kept for revocations, so that a containment overtakes refreshes. */
-const RESERVED_SHARE = 8;
-
 /**
- * The provider behind a bulkhead and a circuit breaker, so that a slow or dead one harms only itself. A call that
- * may not be made is refused at once and never waits: `provider_throttled` when all places are taken or the provider
- * asked for a pause, `provider_unavailable` while the circuit is open; both with `retryAfterMs`.
+ * The provider behind a circuit breaker and the last share of the bulkhead, so that a slow or dead one harms only itself. A
+ * call that may not be made is refused at once and never waits: `provider_throttled` when all places are taken or the
+ * provider asked for a pause, `provider_unavailable` while the circuit is open; both with `retryAfterMs`.
  * `authorizationUrl` is not guarded: people do not queue behind machines, and it sends no token.
  */
 export function guardProvider(provider: Provider, deps: BreakerDeps, settings = BREAKER_DEFAULTS): Provider {
   const breaker = makeBreaker(settings, deps);
-  const places = provider.maxConcurrent - Math.floor(provider.maxConcurrent / RESERVED_SHARE);
-  let inFlight = 0;
+  const gate = makeGate(provider.maxConcurrent, deps.random);
 
-  async function run<T>(limit: number, call: () => Promise<T>): Promise<T> {
-    if (inFlight >= limit) {
-      const retryAfterMs = Math.round(BUSY_MS * (0.5 + deps.random.fraction()));
-      throw new AppError('provider_throttled', { internal: 'all places are taken', retryAfterMs });
-    }
+  async function reported<T>(call: () => Promise<T>): Promise<T> {
     const report = breaker.enter();
-    inFlight++;
     try {
       const result = await call();
       report(undefined);
@@ -35,20 +24,20 @@ export function guardProvider(provider: Provider, deps: BreakerDeps, settings = 
     } catch (error) {
       report(error);
       throw error;
-    } finally {
-      inFlight--;
     }
   }
 
-  const guarded = <F extends (...args: never[]) => Promise<unknown>>(call: F | undefined, limit = places) =>
-    call && (((...args) => run(limit, () => call(...args))) as F);
+  const guarded = <F extends (...args: never[]) => Promise<unknown>>(
+    call: F | undefined,
+    kind: 'ordinary' | 'revocation' = 'ordinary',
+  ) => call && (((...args) => gate.run(kind, () => reported(() => call(...args)))) as F);
 
   return {
     ...provider,
     exchangeCode: guarded(provider.exchangeCode),
     refresh: guarded(provider.refresh),
     clientCredentials: guarded(provider.clientCredentials),
-    revoke: guarded(provider.revoke, provider.maxConcurrent),
+    revoke: guarded(provider.revoke, 'revocation'),
     probe: guarded(provider.probe),
     introspectRefreshToken: guarded(provider.introspectRefreshToken),
   };

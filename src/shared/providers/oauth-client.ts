@@ -89,7 +89,7 @@ function makeSender(service: string, quirks: OAuthQuirks, deps: ProviderDeps) {
   };
 }
 
-/** What the tokens are asked for: scopes, and the resource indicator of RFC 8707. */
+/** The scopes that are asked for, and the resource indicator of RFC 8707. */
 function target(quirks: OAuthQuirks, scopes: string[] = [], resource?: string): { scope?: string; resource?: string } {
   return {
     ...(scopes.length > 0 && { scope: scopes.join(quirks.scopeSeparator) }),
@@ -149,7 +149,7 @@ type LibraryError = {
   output?: { statusCode: number };
 };
 
-/** What a Boom of simple-oauth2 means. It holds the provider's body, so that nothing of it may be a cause. */
+/** The meaning of a Boom of simple-oauth2. It holds the provider's body, so nothing of it may become a cause. */
 function libraryFailure(error: unknown, context: FailureContext): AppError {
   const { data, output } = (error ?? {}) as LibraryError;
   const res = data?.res;

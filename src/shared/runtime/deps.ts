@@ -10,7 +10,7 @@ import type { SecretStores } from '../sealing/secret-stores/open.ts';
 import type { Commit } from '../store/commit.ts';
 import type { Database } from '../store/database.ts';
 
-/** What both processes are made of. Functions take the part they need: `Pick<Deps, 'database' | 'clock'>`. */
+/** The dependencies of both processes. Functions take the part they need: `Pick<Deps, 'database' | 'clock'>`. */
 export type Deps = {
   config: Config;
   clock: Clock;

@@ -1,9 +1,10 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import { type Hints, JOB_NAMES } from '../queue/hints.ts';
+import type { Hints } from '../queue/hints.ts';
+import { JOB_NAMES } from '../queue/jobs.ts';
 
 export type Metrics = ReturnType<typeof makeMetrics>;
 
-/** What one process counts. Labels are services, routes and codes: never an id, a subject or a secret. */
+/** The metrics of one process. Labels are services, routes and codes: never an id, a subject or a secret. */
 export function makeMetrics() {
   const registry = new Registry();
   const registers = [registry];

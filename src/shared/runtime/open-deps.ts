@@ -4,7 +4,8 @@ import type { Clock } from '../platform/clock.ts';
 import type { Config } from '../platform/config/parse.ts';
 import type { Random } from '../platform/random.ts';
 import { loadCatalogue } from '../providers/catalogue.ts';
-import { assertRedis, openHints } from '../queue/hints.ts';
+import { assertRedis } from '../queue/connections.ts';
+import { openHints } from '../queue/hints.ts';
 import { loadKeyProvider } from '../sealing/key-providers/load.ts';
 import { assertKeysAvailable } from '../sealing/root-keys.ts';
 import { type ManagedSealer, makeSealer } from '../sealing/sealer.ts';
@@ -22,7 +23,7 @@ export type OpenedDeps = Deps & {
 
 const EVICT_EVERY_MS = 60_000;
 
-/** What has to do with secret stores lies on a floor above: it is handed in, and cannot be forgotten. */
+/** Watching the secret stores is the task of a floor above: it is an argument that every process must give. */
 export type WatchSecretStores = (
   deps: Pick<Deps, 'database' | 'commit' | 'clock' | 'random' | 'log'> & { sealer: Pick<ManagedSealer, 'sealVersion'> },
   stores: SecretStores,

@@ -6,17 +6,23 @@ import { hostname } from 'node:os';
 import { AppError } from '../platform/errors.ts';
 import { newId } from '../platform/ids.ts';
 import { SYSTEM_TENANT_ID } from '../store/access/tenants.ts';
-import type { ProcessDoc } from '../store/keys/processes.ts';
+import {
+  deleteProcess,
+  listLiveProcesses,
+  type ProcessDoc,
+  SILENT_MS,
+  saveSignOfLife,
+} from '../store/keys/processes.ts';
 import type { Deps } from './deps.ts';
 
 type ProcessDeps = Pick<Deps, 'database' | 'clock' | 'random' | 'log' | 'keyProvider'> & {
   secrets: Pick<Deps['secrets'], 'name'>;
 };
 
+/** A sign of life is given this often: some may get lost before a process counts as gone. */
 const BEAT_MS = 5_000;
-/** A process that gave no sign of life for so long is gone. */
-const SILENT_MS = 30_000;
 
+/** `end`: this process is forgotten, and counts as gone at once. */
 export type Announcement = { end(): Promise<void> };
 
 /**
@@ -26,17 +32,16 @@ export type Announcement = { end(): Promise<void> };
 export async function announceProcess(deps: ProcessDeps): Promise<Announcement> {
   await assertHeldByAll(deps, await deps.keyProvider.currentKeyId());
   const self = describe(deps);
-  await beat(deps, self);
+  await saveSignOfLife(deps.database, self);
   const ended = new AbortController();
   const beating = keepBeating(deps, self, ended.signal);
   return {
     end: async () => {
       ended.abort();
       await beating;
-      await deps.database
-        .collection('processes')
-        .deleteOne({ _id: self._id, tenantId: SYSTEM_TENANT_ID })
-        .catch((err) => deps.log.debug({ err }, 'this process is thought to run for a while'));
+      await deleteProcess(deps.database, self._id).catch((err) =>
+        deps.log.debug({ err }, 'this process is thought to run for a while'),
+      );
     },
   };
 }
@@ -54,35 +59,18 @@ function describe(deps: ProcessDeps): Omit<ProcessDoc, 'seenAt'> {
   };
 }
 
-async function beat(deps: ProcessDeps, { _id, ...self }: Omit<ProcessDoc, 'seenAt'>): Promise<void> {
-  const where = { _id, tenantId: SYSTEM_TENANT_ID };
-  await deps.database
-    .collection('processes')
-    .updateOne(where, [{ $set: { ...self, seenAt: '$$NOW' } }], { upsert: true });
-}
-
 async function keepBeating(deps: ProcessDeps, self: Omit<ProcessDoc, 'seenAt'>, ended: AbortSignal): Promise<void> {
   while (!ended.aborted) {
     await deps.clock.sleep(BEAT_MS, ended);
-    if (!ended.aborted) await beat(deps, self).catch((err) => deps.log.debug({ err }, 'no sign of life was given'));
+    if (ended.aborted) return;
+    await saveSignOfLife(deps.database, self).catch((err) => deps.log.debug({ err }, 'no sign of life was given'));
   }
-}
-
-/** The processes that run. Throws `store_unavailable`. */
-export async function liveProcesses({ database }: Pick<Deps, 'database'>): Promise<ProcessDoc[]> {
-  return await database
-    .collection('processes')
-    .find({
-      tenantId: SYSTEM_TENANT_ID,
-      $expr: { $gt: ['$seenAt', { $subtract: ['$$NOW', SILENT_MS] }] },
-    })
-    .sort({ _id: 1 })
-    .toArray();
 }
 
 /** Throws `config_invalid`, naming the processes, unless every one that runs can unwrap what `keyId` wraps. */
 export async function assertHeldByAll(deps: Pick<ProcessDeps, 'database' | 'keyProvider'>, keyId: string) {
-  const lacking = (await liveProcesses(deps)).filter((one) => !holds(one, deps.keyProvider.name, keyId));
+  const running = await listLiveProcesses(deps.database);
+  const lacking = running.filter((one) => !holds(one, deps.keyProvider.name, keyId));
   if (lacking.length === 0) return;
   throw new AppError('config_invalid', {
     detail:
@@ -100,7 +88,8 @@ function nameOf({ pid, host }: ProcessDoc): string {
   return `process ${pid} on ${host}`;
 }
 
-/** Those that still put new secrets elsewhere than into `store`, by name. */
-export async function writersElsewhere(deps: Pick<Deps, 'database'>, store: string): Promise<string[]> {
-  return (await liveProcesses(deps)).filter((one) => one.secretStore !== store).map(nameOf);
+/** The processes that still put new secrets elsewhere than into `store`, by name. Throws `store_unavailable`. */
+export async function writersElsewhere({ database }: Pick<Deps, 'database'>, store: string): Promise<string[]> {
+  const running = await listLiveProcesses(database);
+  return running.filter((one) => one.secretStore !== store).map(nameOf);
 }

@@ -29,7 +29,7 @@ export type Sealer = {
   checkMac(tenantId: string, text: string, mac: string): Promise<boolean>;
 };
 
-/** What sealing asks of the collection `data_keys`; `store/keys/data-keys.ts` answers. All throw `store_unavailable`. */
+/** The questions that sealing asks the collection `data_keys`; `store/keys/data-keys.ts` answers. All throw `store_unavailable`. */
 export type DataKeyStore = {
   /** All versions of a tenant's keys for a purpose, newest first, whatever their state. */
   versions(tenantId: string, purpose: DataKeyPurpose): Promise<DataKeyDoc[]>;

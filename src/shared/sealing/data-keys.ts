@@ -19,7 +19,7 @@ export function dataKeyId(tenantId: string, purpose: DataKeyPurpose, version: nu
   return `${tenantId}:${purpose}:${version}`;
 }
 
-/** What the root key's wrap is bound to, so that a data key moved to another document does not unwrap. */
+/** The root key's wrap is bound to this, so that a data key moved to another document does not unwrap. */
 export function wrapContextOf(doc: Pick<DataKeyDoc, keyof WrapContext>): WrapContext {
   return { tenantId: doc.tenantId, purpose: doc.purpose, version: doc.version };
 }

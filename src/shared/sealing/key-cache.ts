@@ -1,3 +1,4 @@
+import { makeBoundedMap } from '../platform/bounded-map.ts';
 import type { DataKeyDoc } from './contract.ts';
 import { isUsable, type UsableDataKey } from './data-keys.ts';
 import type { DataKeyPurpose } from './key-providers/contract.ts';
@@ -8,7 +9,7 @@ export type DataKey = { readonly id: string; readonly version: number; bytes: Bu
 
 export type CachedKey = DataKey & Lifetime;
 
-/** What is known of the keys of one tenant for one purpose. Its lifetime is that of `docs`. */
+/** All that is known of the keys of one tenant for one purpose. Its lifetime is that of `docs`. */
 export type Entry = Lifetime & {
   readonly id: string;
   readonly tenantId: string;
@@ -23,7 +24,7 @@ export type Entry = Lifetime & {
 /** Entries by id, the least recently used first. */
 export type KeyCache = {
   get(id: string): Entry | undefined;
-  /** Takes the entry in, or marks it as just used. Whatever exceeds the bound is evicted. */
+  /** Takes the entry in, or marks it as just used. Above the bound the least recently used one is evicted. */
   keep(entry: Entry): void;
   evict(entry: Entry): void;
   all(): Entry[];
@@ -33,7 +34,7 @@ const GONE = Buffer.alloc(0);
 
 /** @param maxEntries at least 1. */
 export function makeKeyCache(maxEntries: number): KeyCache {
-  const entries = new Map<string, Entry>();
+  const entries = makeBoundedMap<string, Entry>(maxEntries);
 
   function evict(entry: Entry): void {
     for (const version of [...entry.keys.keys()]) dropKey(entry, version);
@@ -43,9 +44,8 @@ export function makeKeyCache(maxEntries: number): KeyCache {
   return {
     get: (id) => entries.get(id),
     keep(entry) {
-      entries.delete(entry.id);
-      entries.set(entry.id, entry);
-      if (entries.size > maxEntries) evict(entries.values().next().value!);
+      const gone = entries.set(entry.id, entry);
+      if (gone) evict(gone);
     },
     evict,
     all: () => [...entries.values()],

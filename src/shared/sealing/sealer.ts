@@ -11,13 +11,13 @@ import type { SealContext } from './secret-stores/contract.ts';
 export type SealerOptions = Pick<KeyringOptions, 'dataKeys' | 'keyProvider' | 'clock' | 'random'> &
   Partial<Pick<KeyringOptions, 'maxAgeMs' | 'graceMs' | 'refreshMs' | 'retryMs' | 'maxEntries'>>;
 
-/** A vault with its cache in hand. */
+/** A sealer, and the means to empty its cache. */
 export type ManagedSealer = Sealer & {
   /** The version that `seal` uses now; undefined while it is not cached. */
   sealVersion(tenantId: string): number | undefined;
   /** Zeroes cached keys whose time has ended. Call it about once a minute. */
   evictExpired(): void;
-  /** Zeroes all cached keys; the vault goes on working and fetches them again. */
+  /** Zeroes all cached keys; the sealer goes on working and fetches them again. */
   close(): void;
 };
 
@@ -25,7 +25,7 @@ const DEFAULTS = { maxAgeMs: 300_000, graceMs: 3_600_000, refreshMs: 30_000, ret
 
 const MAC = /^v([1-9]\d{0,8})\.([A-Za-z0-9_-]{43})$/;
 
-/** The vault over `data_keys` and a key provider. With the key cached nothing here waits: some 20 µs for 2 kB. */
+/** The sealer over `data_keys` and a key provider. With the key cached no call waits: some 20 µs for 2 kB. */
 export function makeSealer(options: SealerOptions): ManagedSealer {
   const keyring = makeKeyring({ ...DEFAULTS, ...options });
   const { random } = options;

@@ -1,13 +1,15 @@
 /**
- * Commits many changes as one transaction, each with its own compare-and-set and its audit entries (promise 6), each told
- * its own outcome. A change whose condition does not hold never harms its neighbours: the group is halved until it
+ * Commits many changes as one transaction, each with its own compare-and-set and its audit entries (promise 6), and each with
+ * its own outcome. A change whose condition does not hold never harms its neighbours: the group is halved until that change
  * stands alone.
  */
 import type { AnyBulkWriteOperation, ClientSession, Document } from 'mongodb';
 import { makeBatcher } from '../platform/concurrency/batcher.ts';
 import { isDuplicateKey } from '../platform/driver-errors.ts';
 import { AppError, toAppError } from '../platform/errors.ts';
-import type { Entry } from './audit/inbox.ts';
+import { listChainedIds } from './audit/entries.ts';
+import { addToInbox, type Entry, isInInbox } from './audit/inbox.ts';
+import { inTransaction } from './base/transaction.ts';
 import type { CollectionName, Database, Documents } from './database.ts';
 
 /** `update` must match exactly one document, else the whole change is `stale`; `insert` of what exists is `duplicate`. */
@@ -35,10 +37,10 @@ export function makeCommitter(
 }
 
 async function commitGroup(database: Database, changes: Change[]): Promise<(Outcome | Error)[]> {
-  const verdict = await tryCommit(database, changes);
-  if (verdict === 'committed') return changes.map(() => 'committed' as const);
-  if (verdict instanceof AppError && verdict.code === 'store_unavailable') return changes.map(() => verdict);
-  if (changes.length === 1) return [await judgeAlone(database, changes[0]!, verdict)];
+  const outcome = await tryCommit(database, changes);
+  if (outcome === 'committed') return changes.map(() => 'committed' as const);
+  if (outcome instanceof AppError && outcome.code === 'store_unavailable') return changes.map(() => outcome);
+  if (changes.length === 1) return [await judgeAlone(database, changes[0]!, outcome)];
   const middle = Math.ceil(changes.length / 2);
   return [
     ...(await commitGroup(database, changes.slice(0, middle))),
@@ -50,23 +52,20 @@ async function commitGroup(database: Database, changes: Change[]): Promise<(Outc
  * A change that failed alone may have been committed by an attempt whose answer got lost. Its entries carry ids from
  * the start, so their presence tells.
  */
-async function judgeAlone(database: Database, change: Change, verdict: Outcome | Error): Promise<Outcome | Error> {
-  const _id = change.entries[0]!._id;
-  const found =
-    (await database.collection('audit_inbox').findOne({ _id }, { projection: { _id: 1 } })) ??
-    (await database.collection('audit').findOne({ _id }, { projection: { _id: 1 } }));
-  return found ? 'committed' : verdict;
+async function judgeAlone(database: Database, change: Change, outcome: Outcome | Error): Promise<Outcome | Error> {
+  const id = change.entries[0]!._id;
+  const isThere = (await isInInbox(database, id)) || (await listChainedIds(database, [id])).length > 0;
+  return isThere ? 'committed' : outcome;
 }
 
+/** Ends the transaction without a trace: the condition of some change does not hold. */
 class Mismatch extends Error {}
 
 type AnyDocument = { _id: string } & Document;
 
 async function tryCommit(database: Database, changes: Change[]): Promise<Outcome | Error> {
   try {
-    await database.client.withSession((session) =>
-      session.withTransaction(() => writeAll(database, changes, session), { timeoutMS: 20_000 }),
-    );
+    await inTransaction(database, (session) => writeAll(database, changes, session));
     return 'committed';
   } catch (error) {
     if (error instanceof Mismatch) return 'stale';
@@ -93,5 +92,5 @@ async function writeAll(database: Database, changes: Change[], session: ClientSe
     if (result.matchedCount !== updates) throw new Mismatch();
   }
   const entries = changes.flatMap((change) => change.entries);
-  if (entries.length > 0) await database.collection('audit_inbox').insertMany(entries, { session });
+  await addToInbox(database, entries, session);
 }

@@ -4,7 +4,7 @@ import type { Random } from '../platform/random.ts';
 import type { Entry } from './audit/inbox.ts';
 import type { CredentialDoc } from './lifecycle/credentials.ts';
 
-/** What happened, in the words of the caller; everything that is left out is null. */
+/** What a caller says of what happened; everything that is left out is null, and the outcome a success. */
 export type Happening = Pick<Entry, 'tenantId' | 'type' | 'actor'> & Partial<Omit<Entry, '_id' | 'at'>>;
 
 /** An entry of the audit log. It becomes durable with the change that it is committed with. Never holds a secret. */

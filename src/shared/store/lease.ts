@@ -3,7 +3,7 @@
  * the call, so what was taken is found by it. Times are the server's (`$$NOW`): skew between processes does not matter.
  */
 import type { Document } from 'mongodb';
-import type { Leased } from './base/document.ts';
+import { FREE, type Leased } from './base/document.ts';
 import type { Database, Documents } from './database.ts';
 
 export type LeasedCollection = { [N in keyof Documents]: Documents[N] extends Leased ? N : never }[keyof Documents];
@@ -14,12 +14,9 @@ export type LeaseRequest = {
   holder: string;
   purpose: string;
   leaseMs: number;
-  /** What else must hold, e.g. `{state: 'active'}`. */
+  /** Conditions beside the lease, e.g. `{state: 'active'}`. */
   where?: Document;
 };
-
-/** True on the server when nobody holds the object, or its holder did not come back in time. */
-export const FREE = { $or: [{ lease: null }, { $expr: { $lt: ['$lease.until', '$$NOW'] } }] };
 
 /**
  * An interrupted refresh stays on the record until someone has settled it: a later holder with another purpose that is
@@ -29,7 +26,7 @@ const INTERRUPTED = {
   $cond: [{ $or: [{ $eq: ['$lease', null] }, { $eq: ['$interrupted.purpose', 'refresh'] }] }, '$interrupted', '$lease'],
 };
 
-/** Takes what is free of `ids` and returns those documents. What is missing is held by someone, or does not match. */
+/** Takes those of `ids` that are free and match, and returns their documents. The others are held by someone, or do not match. */
 export async function takeLeases<N extends LeasedCollection>(
   database: Database,
   name: N,
@@ -64,13 +61,10 @@ export async function renewLeases(
   return held.map((doc) => doc._id);
 }
 
-/** What a holder sets in its last write: the lease ended well. */
-export const RELEASED = { lease: null, interrupted: null } as const;
-
 /**
- * Gives back what was taken and not acted on. What was interrupted before stays so: this holder did nothing about it. When
- * the lease lapsed meanwhile, whoever took it over need not wonder: nothing was interrupted. The fence moves on, so
- * that no write of this holder can come after.
+ * Gives back leases that were taken and not acted on. An interruption from before stays on record, because this holder did
+ * nothing about it. Where the lease lapsed and another worker took it over, the record that this holder was interrupted
+ * goes: nothing was. The fence moves on, so that no write of this holder can come after.
  */
 export async function releaseLeases(
   database: Database,

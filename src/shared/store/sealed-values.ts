@@ -1,6 +1,12 @@
-/** Every place where a sealed value lies. What is not in this table is forgotten by key rotations: the compiler refuses gaps. */
+/**
+ * Every place where a sealed value lies, and the queries that go over all of them. A place that is not in this table would be
+ * forgotten by key rotations: the compiler refuses gaps.
+ */
+import type { AnyBulkWriteOperation, Document } from 'mongodb';
 import type { SealContext, StoredSecret } from '../sealing/secret-stores/contract.ts';
 import { SEALED as principals } from './access/principals.ts';
+import type { HasDb } from './base/collection.ts';
+import { FREE } from './base/document.ts';
 import type { Place, SealedPath, SealedPlaces } from './base/sealed-path.ts';
 import { SEALED as alertSources } from './compromise/alert-sources.ts';
 import type { CollectionName, Documents } from './database.ts';
@@ -45,4 +51,68 @@ export function sealedValuesOf<N extends SealedCollection>(name: N, doc: Documen
 /** A query for documents one of whose values has `condition` true of a field of its `StoredSecret`. */
 export function whereSealed(name: SealedCollection, field: keyof StoredSecret, condition: object) {
   return { $or: Object.keys(SEALED_VALUES[name]).map((path) => ({ [`${path}.${field}`]: condition })) };
+}
+
+type AnyDocument = { _id: string } & Document;
+
+/** A document that may hold sealed values. */
+export type SealedDocument = Documents[SealedCollection];
+
+/** The sealed values of each document of a tenant, of all collections, as they come from the server. */
+export async function* walkSealedValues({ db }: HasDb, tenantId: string): AsyncGenerator<SealedPlace[]> {
+  for (const name of SEALED_COLLECTIONS) {
+    for await (const doc of db.collection<AnyDocument>(name).find({ tenantId })) {
+      yield sealedValuesOf(name, doc as never);
+    }
+  }
+}
+
+/** The sealed values of these documents. By their ids alone: the caller read the documents. */
+export async function listSealedValues({ db }: HasDb, name: SealedCollection, ids: string[]): Promise<SealedPlace[]> {
+  const docs = await db
+    .collection<AnyDocument>(name)
+    .find({ _id: { $in: ids } })
+    .toArray();
+  return docs.flatMap((doc) => sealedValuesOf(name, doc as never));
+}
+
+/** One value of a document as it was read, and what takes its place. */
+export type SealedReplacement = { doc: SealedDocument; from: SealedPlace; to: StoredSecret };
+
+/**
+ * Replaces sealed values, all of a document or none. Each write names what was read, the fence included: a worker that took a
+ * lease meanwhile has the old value in hand and may write it, so its document is passed over. Resolves to how many documents
+ * were written.
+ */
+export async function replaceSealedValues(
+  { db }: HasDb,
+  name: SealedCollection,
+  replacements: SealedReplacement[],
+): Promise<number> {
+  if (replacements.length === 0) return 0;
+  const byDoc = Map.groupBy(replacements, ({ doc }) => doc._id);
+  const writes = [...byDoc.values()].map((group): AnyBulkWriteOperation<AnyDocument> => {
+    const { doc } = group[0]!;
+    const filter = { _id: doc._id, tenantId: doc.tenantId, ...asRead(group), ...unheld(doc) };
+    const $set = Object.fromEntries(group.map(({ from, to }) => [from.path, to]));
+    // A holder that let its lease lapse may still have the old value: its fence ends.
+    const hasLapsed = 'lease' in doc && doc.lease !== null;
+    return { updateOne: { filter, update: { $set, ...(hasLapsed && { $inc: { fence: 1 } }) } } };
+  });
+  return (await db.collection<AnyDocument>(name).bulkWrite(writes, { ordered: false })).modifiedCount;
+}
+
+function asRead(group: SealedReplacement[]): Document {
+  const conditions = group.map(({ from: { path, stored } }) => ({
+    [`${path}.store`]: stored.store,
+    [`${path}.keyVersion`]: stored.keyVersion,
+    ...(stored.jwe !== undefined && { [`${path}.jwe`]: stored.jwe }),
+    ...(stored.ref !== undefined && { [`${path}.ref`]: stored.ref }),
+  }));
+  return Object.assign({}, ...conditions);
+}
+
+/** For documents that have leases: held by nobody, and not taken since it was read. */
+function unheld(doc: SealedDocument): Document {
+  return 'fence' in doc ? { fence: doc.fence, ...FREE } : {};
 }

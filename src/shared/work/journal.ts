@@ -1,7 +1,7 @@
 /**
- * The reply journal (promise 4). What a provider hands out exists once; until MongoDB has it, it lies here, sealed, in a
- * file of this process. Lines are written synchronously before the next thing happens: they survive kill -9 at any
- * line (the kernel has them), not a power cut. The kinds of line tell how far a call came:
+ * The reply journal (promise 4). An answer of a provider exists once; until MongoDB has it, it lies here, sealed, in a file of
+ * this process. Each line is written synchronously before the next thing happens. So the lines survive kill -9 at any
+ * point, because the kernel has them; they do not survive a power cut. The kinds of line tell how far a call came:
  *
  *   taking — leases on these are being asked for
  *   leased — the worker may act on these; nothing was sent
@@ -32,7 +32,7 @@ const replySchema = z.object({
   k: z.literal('reply'),
   id: z.string(),
   fence: z.number(),
-  /** What to commit; its shape belongs to the job named by `op`. */
+  /** The change to commit; its shape belongs to the job named by `op`. */
   body: z.record(z.string(), z.unknown()),
 });
 
@@ -74,8 +74,8 @@ export type Journal = {
   done(id: string, fence: number): void;
   ended(holder: string, kept: string[]): void;
   /**
-   * A sign of life: a journal that is not touched for half a lease is taken to be abandoned. When that happened to ours
-   * because this process was frozen, what is open is written to a new file.
+   * A sign of life: a journal that is not touched for half a lease is taken to be abandoned. When ours was taken, because
+   * this process was frozen, all that is open is written to a new file.
    */
   touch(): void;
   /** Journals of processes that gave no sign of life for `silentMs`, with what is open in them. */
@@ -86,7 +86,7 @@ export type Journal = {
 
 export type AbandonedJournal = { path: string; open: OpenAction[]; takings: Taking[] };
 
-/** What is open in one journal. */
+/** All that is open in one journal. */
 type Book = { actions: Map<string, OpenAction>; takings: Map<string, Taking> };
 
 const COMPACT_AT_BYTES = 8 * 1024 * 1024;

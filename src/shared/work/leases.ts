@@ -1,5 +1,4 @@
 /** Holding objects while a job works on them. */
-
 import type { Document } from 'mongodb';
 import { toAppError } from '../platform/errors.ts';
 import type { JobName } from '../queue/jobs.ts';
@@ -7,12 +6,13 @@ import type { Documents } from '../store/database.ts';
 import { type LeasedCollection, releaseLeases, renewLeases, takeLeases } from '../store/lease.ts';
 import type { CredentialDoc } from '../store/lifecycle/credentials.ts';
 import type { WorkerDeps } from './job.ts';
-import { retryWhileStoreIsDown } from './persist.ts';
+import { retryWhileStoreIsDown } from './outages.ts';
 
-/** A journal counts as abandoned after half a lease; whoever may still send must be sure of its lease before that. */
+/** A journal that was not touched for this part of a lease counts as abandoned. */
+export const ABANDONED_SHARE = 0.5;
+/** A call is made only under a lease that is younger than that: else another process may act on the same credential. */
 const MAX_FRESH_SHARE = 0.45;
 const MIN_FRESH_SHARE = 0.3;
-export const ABANDONED_SHARE = 0.5;
 
 /** A lease is renewed after this part of it, so that it stays fresh while MongoDB is there. */
 const RENEW_SHARE = 0.25;
@@ -60,8 +60,8 @@ export type Hold<D> = {
 };
 
 /**
- * Takes leases on what is free among `ids` and renews them until `end`. Everything held and not released by a commit is
- * given back then, so an error in between delays nobody.
+ * Takes leases on what is free among `ids` and renews them until `end`. All that is held then, and was not released by a
+ * commit, is given back, so that an error in between delays nobody. Throws `store_unavailable`.
  */
 export async function hold<N extends LeasedCollection>(
   deps: HoldDeps,

@@ -6,9 +6,9 @@ import type { OpenAction, Taking } from './journal.ts';
 import { ABANDONED_SHARE } from './leases.ts';
 
 /**
- * Takes up what dead processes left in their journals; a journal is removed when all of it is settled. Answers come first:
- * they exist only here. What was leased and never sent is free again at once, and nobody need ask whether its refresh
- * token is spent. What was sent without an answer the lease's end settles.
+ * Takes up the journals of dead processes; a journal is removed when all of it is settled. Answers come first, because they
+ * exist only there. A credential that was leased, and for which nothing was sent, is free again at once: its refresh token
+ * is unspent. One for which something was sent, without an answer, waits until its lease ends.
  */
 export async function recoverJournals(deps: WorkerDeps, jobs: ReadonlyMap<JobName, Job>): Promise<void> {
   for (const { path, open, takings } of deps.journal.abandoned(deps.config.leaseMs * ABANDONED_SHARE)) {

@@ -9,7 +9,7 @@ import {
   type PartnerStub,
   type SignedRequest,
   startPartner,
-} from '../../../testkit/alerts.ts';
+} from '../../../testkit/messages/alerts.ts';
 import { testEnvironment } from '../../../testkit/system.ts';
 import { startApi, type TestApi } from '../support.ts';
 

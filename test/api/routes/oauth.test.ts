@@ -1,15 +1,16 @@
 import { describe, expect, test } from 'vitest';
 import { hashOf } from '../../../src/shared/credentials/exchange/authorization-flow.ts';
-import { testAuthorizationServer } from '../../../testkit/servers.ts';
-import { until } from '../../../testkit/signals.ts';
-import { providerEnvironment, testEnvironment } from '../../../testkit/system.ts';
+import { testAuthorizationServer } from '../../../testkit/servers/for-tests.ts';
+import { atIssuer, services } from '../../../testkit/services.ts';
+import { testEnvironment } from '../../../testkit/system.ts';
+import { until } from '../../../testkit/until.ts';
 import { type Answer, expectProblem, PUBLIC_URL, startApi } from '../support.ts';
 
 const env = testEnvironment();
 const server = await testAuthorizationServer({ redirectUri: `${PUBLIC_URL}/v1/oauth/callback` });
 const api = await startApi({
   ...env,
-  ...providerEnvironment('acme', server),
+  ...services({ acme: atIssuer(server) }),
   KEYTURN_PROVIDER_ACME_SCOPES: 'openid offline_access',
 });
 

@@ -3,9 +3,9 @@ import { Webhook } from 'standardwebhooks';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Entry } from '../../../src/shared/store/audit/inbox.ts';
 import { makeEntry } from '../../../src/shared/store/entry.ts';
-import { type Receiver, startReceiver } from '../../../testkit/receiver.ts';
-import { until } from '../../../testkit/signals.ts';
+import { type Receiver, startReceiver } from '../../../testkit/servers/receiver.ts';
 import { testEnvironment } from '../../../testkit/system.ts';
+import { until } from '../../../testkit/until.ts';
 import { PUBLIC_URL, startApi, type TestApi } from '../support.ts';
 
 let api: TestApi;
@@ -17,7 +17,6 @@ beforeAll(async () => {
   api = await startApi(
     testEnvironment({
       KEYTURN_ALLOW_PRIVATE_WEBHOOKS: 'true',
-      KEYTURN_CALL_TIMEOUT_SECONDS: '2',
       KEYTURN_CHECKPOINT_SECONDS: '0',
     }),
   );
@@ -107,7 +106,7 @@ describe('a subscription', () => {
     receiver.answer('/moved', { status: 302, headers: { location: `${receiver.url}/elsewhere2` } });
     await happen('moved');
     const deliveries = async () => (await api.call('GET', `/v1/subscriptions/${id}/deliveries`)).body.items;
-    const [failed] = await until(async () => ((await deliveries()).length > 0 ? deliveries() : null), { what: 'it' });
+    const failed = await until(async () => (await deliveries())[0], { what: 'the failure' });
     expect(failed).toMatchObject({ status: 'retrying', attempts: 1, lastError: { reason: 'status', status: 302 } });
     expect(messagesAt('/elsewhere2')).toEqual([]);
 

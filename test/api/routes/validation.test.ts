@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type AuthorizationServer, startAuthorizationServer } from '../../../testkit/authorization-server.ts';
-import { type StubProvider, startStubProvider } from '../../../testkit/stub-provider.ts';
+import { basicAuth } from '../../../testkit/providers/oauth-client.ts';
+import { type StubProvider, startStubProvider } from '../../../testkit/providers/stub-provider.ts';
+import { type AuthorizationServer, startAuthorizationServer } from '../../../testkit/servers/authorization-server.ts';
+import { atIssuer, services } from '../../../testkit/services.ts';
 import { testEnvironment } from '../../../testkit/system.ts';
 import { expectProblem, startApi, type TestApi } from '../support.ts';
 
@@ -8,19 +10,14 @@ let server: AuthorizationServer;
 let stub: StubProvider;
 let api: TestApi;
 
-const env = testEnvironment({ KEYTURN_CALL_TIMEOUT_SECONDS: '1' });
+const env = testEnvironment();
 
 beforeAll(async () => {
   server = await startAuthorizationServer({ accessTokenTtlS: 600 });
   stub = await startStubProvider();
   api = await startApi({
     ...env,
-    KEYTURN_PROVIDERS: 'acme,nano-banana',
-    KEYTURN_PROVIDER_ACME_TYPE: 'oauth2',
-    KEYTURN_PROVIDER_ACME_ISSUER: server.issuer,
-    KEYTURN_PROVIDER_ACME_CLIENT_ID: server.clientId,
-    KEYTURN_PROVIDER_ACME_CLIENT_SECRET: server.clientSecret,
-    KEYTURN_PROVIDER_NANO_BANANA_BASE_URL: stub.url,
+    ...services({ acme: atIssuer(server), 'nano-banana': { type: 'nano-banana', base_url: stub.url } }),
   });
 });
 
@@ -34,7 +31,7 @@ const validate = (id: string, key?: string) => api.call('POST', `/v1/credentials
 async function realToken(): Promise<string> {
   const response = await fetch(`${server.issuer}/token`, {
     method: 'POST',
-    headers: { authorization: `Basic ${Buffer.from(`${server.clientId}:${server.clientSecret}`).toString('base64')}` },
+    headers: basicAuth(server),
     body: new URLSearchParams({ grant_type: 'client_credentials', scope: 'read' }),
   });
   return ((await response.json()) as { access_token: string }).access_token;

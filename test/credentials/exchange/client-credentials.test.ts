@@ -1,49 +1,37 @@
-import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { CredentialDoc } from '../../../src/shared/store/lifecycle/credentials.ts';
-import { type AuthorizationServer, startAuthorizationServer } from '../../../testkit/authorization-server.ts';
-import { providerEnvironment, testEnvironment } from '../../../testkit/system.ts';
+import { eventRequest } from '../../../testkit/messages/events.ts';
+import { isTokenActive } from '../../../testkit/providers/oauth-client.ts';
+import { type AuthorizationServer, startAuthorizationServer } from '../../../testkit/servers/authorization-server.ts';
+import { atIssuer, services } from '../../../testkit/services.ts';
+import { testEnvironment } from '../../../testkit/system.ts';
 import { startApi, type TestApi } from '../../api/support.ts';
 
-const TTL_S = 3;
+/** Renewed at half of its life: a machine has the other half to be slow in. */
+const TTL_S = 8;
 
-const env = testEnvironment({ KEYTURN_REFRESH_MARGIN_SECONDS: '1' });
+const env = testEnvironment({ KEYTURN_REFRESH_MARGIN_SECONDS: '4' });
 let server: AuthorizationServer;
 let api: TestApi;
 
 beforeAll(async () => {
   server = await startAuthorizationServer({ accessTokenTtlS: TTL_S });
-  api = await startApi({ ...env, ...providerEnvironment('acme', server), KEYTURN_PROVIDER_ACME_SCOPES: 'read' });
+  api = await startApi({ ...env, ...services({ acme: atIssuer(server) }), KEYTURN_PROVIDER_ACME_SCOPES: 'read' });
   await api.startWorkers();
 });
 
 afterAll(() => server.stop());
 
 async function ask(subject: string, data: Record<string, unknown> = {}): Promise<string> {
-  const sent = await api.call('POST', '/v1/events', {
-    headers: { 'content-type': 'application/cloudevents+json' },
-    body: JSON.stringify({
-      specversion: '1.0',
-      id: randomBytes(8).toString('hex'),
-      source: 'urn:test',
-      type: 'credential.exchange.requested',
-      data: { service: 'acme', subject, grantType: 'client_credentials', ...data },
-    }),
-  });
+  const wanted = { service: 'acme', subject, grantType: 'client_credentials', ...data };
+  const sent = await api.call('POST', '/v1/events', eventRequest('credential.exchange.requested', wanted));
   expect(sent.status).toBe(202);
   return sent.body.results[0].eventId;
 }
 
 const release = (doc: CredentialDoc) => api.call('GET', `/v1/credentials/${doc._id}/token`);
 
-async function isActive(token: string): Promise<boolean> {
-  const response = await fetch(`${server.issuer}/token/introspection`, {
-    method: 'POST',
-    headers: { authorization: `Basic ${Buffer.from(`${server.clientId}:${server.clientSecret}`).toString('base64')}` },
-    body: new URLSearchParams({ token }),
-  });
-  return ((await response.json()) as { active: boolean }).active;
-}
+const isActive = (token: string) => isTokenActive(server, token);
 
 describe('the client-credentials grant, on a real authorization server', () => {
   test('one event makes a credential without a refresh token, whose token the server takes', async () => {

@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { seedCredentials } from '../../../bench/seed.ts';
 import type { CredentialDoc } from '../../../src/shared/store/lifecycle/credentials.ts';
-import { type AuthorizationServer, startAuthorizationServer } from '../../../testkit/authorization-server.ts';
-import { until } from '../../../testkit/signals.ts';
-import { providerEnvironment, startSystem, type TestSystem, testEnvironment } from '../../../testkit/system.ts';
+import { seedCredentials } from '../../../testkit/credentials.ts';
+import { type AuthorizationServer, startAuthorizationServer } from '../../../testkit/servers/authorization-server.ts';
+import { atIssuer, services } from '../../../testkit/services.ts';
+import { startSystem, type TestSystem, testEnvironment } from '../../../testkit/system.ts';
+import { until } from '../../../testkit/until.ts';
 
 const env = testEnvironment();
 let server: AuthorizationServer;
@@ -12,7 +13,7 @@ let seeded = 0;
 
 beforeAll(async () => {
   server = await startAuthorizationServer();
-  system = await startSystem({ ...env, ...providerEnvironment('acme', server) });
+  system = await startSystem({ ...env, ...services({ acme: atIssuer(server) }) });
   await system.startWorkers();
 });
 

@@ -2,8 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { storeMaterial } from '../../../src/shared/keys/material.ts';
 import { Secret } from '../../../src/shared/platform/secret.ts';
 import type { CredentialDoc } from '../../../src/shared/store/lifecycle/credentials.ts';
-import { until } from '../../../testkit/signals.ts';
 import { testEnvironment } from '../../../testkit/system.ts';
+import { until } from '../../../testkit/until.ts';
 import { ACME, expectProblem, startApi } from '../../api/support.ts';
 
 const api = await startApi({ ...testEnvironment(), ...ACME });

@@ -1,8 +1,8 @@
 import { readdirSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { ROTATOR_SUBJECTS } from '../../../testkit/rotator-subjects.ts';
-import { until } from '../../../testkit/signals.ts';
+import { ROTATOR_SUBJECTS } from '../../../testkit/providers/rotator-subjects.ts';
 import { startSystem, type TestSystem, testEnvironment } from '../../../testkit/system.ts';
+import { until } from '../../../testkit/until.ts';
 import { importSubject, released, requestRotation, SERVICE } from './support.ts';
 
 const env = testEnvironment({ ...SERVICE, KEYTURN_SECRET_STORE: 'file' });

@@ -1,22 +1,22 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openStored } from '../../../src/shared/keys/material.ts';
-import { ROTATOR_SUBJECTS, type RotatorSubject, register } from '../../../testkit/rotator-subjects.ts';
-import { until } from '../../../testkit/signals.ts';
+import { fileEvent, sendEvent } from '../../../testkit/messages/events.ts';
+import { registerClient } from '../../../testkit/providers/oauth-client.ts';
+import { ROTATOR_SUBJECTS, type RotatorSubject } from '../../../testkit/providers/rotator-subjects.ts';
 import { startSystem, type TestSystem, testEnvironment } from '../../../testkit/system.ts';
+import { until } from '../../../testkit/until.ts';
 import {
   entriesOf,
   importOne,
   importSubject,
-  post,
   released,
   requestRotation,
   rotationEntries,
   SERVICE,
-  send,
   WELL,
 } from './support.ts';
 
-const env = testEnvironment({ ...SERVICE, KEYTURN_CALL_TIMEOUT_SECONDS: '1' });
+const env = testEnvironment({ ...SERVICE, KEYTURN_CALL_TIMEOUT_SECONDS: '5' });
 const subjects: Record<string, RotatorSubject> = {};
 let system: TestSystem;
 
@@ -99,7 +99,7 @@ describe.each(Object.keys(ROTATOR_SUBJECTS))('%s', (name) => {
     expect(doc.policy.rotateEveryMs).toBe(1_000);
     const planned = (await entriesOf(system, _id)).filter(({ type }) => type === 'credential.rotation_planned');
     expect(planned[0]).toMatchObject({ detail: { cause: 'policy' }, actor: { kind: 'worker' } });
-    await send(system, 'credential.revocation.requested', { credentialId: _id });
+    await sendEvent(system.deps, 'credential.revocation.requested', { credentialId: _id });
   });
 
   test('while the other side is down nothing is lost: the old secret is good, and the rotation goes on after it', async () => {
@@ -125,7 +125,7 @@ describe.each(Object.keys(ROTATOR_SUBJECTS))('%s', (name) => {
     const old = await released(system, _id);
     await system.settledEvent(await requestRotation(system, _id));
     const next = await released(system, _id);
-    const eventId = await send(system, 'credential.revocation.requested', { credentialId: _id });
+    const eventId = await sendEvent(system.deps, 'credential.revocation.requested', { credentialId: _id });
     expect(await system.settledEvent(eventId)).toMatchObject({ status: 'succeeded' });
     expect(await ended(_id)).toMatchObject({ state: 'revoked', due: {} });
     for (const { secret, metadata } of [old, next]) {
@@ -145,7 +145,7 @@ describe.each(Object.keys(ROTATOR_SUBJECTS))('%s', (name) => {
   test('promise 10: another tenant cannot ask for it', async () => {
     const { _id } = await importSubject(system, subjects[name]!);
     const data = { credentialId: _id };
-    expect(await post(system, 'credential.rotation.requested', data, 'ten_b')).toMatchObject({
+    expect(await fileEvent(system.deps, 'credential.rotation.requested', data, 'ten_b')).toMatchObject({
       status: 'rejected',
       problem: { code: 'not_found' },
     });
@@ -194,7 +194,7 @@ describe('what cannot be rotated is refused with a reason, and harms nothing', (
   test('a client that people have consented to', async () => {
     const { credential } = subjects['oauth-client-secret']!;
     const base = new URL(credential.metadata.token_url!).origin;
-    const client = await register(base, { redirect_uris: ['https://app.example/cb'] });
+    const client = await registerClient(base, { redirect_uris: ['https://app.example/cb'] });
     const { _id } = await importOne(system, {
       subject: 'consented',
       kind: 'client_secret',

@@ -1,55 +1,22 @@
 import { randomBytes } from 'node:crypto';
 import { expect } from 'vitest';
-import { acceptEvents, type Receipt, type Sender } from '../../../src/shared/events/accept.ts';
 import { openMaterial } from '../../../src/shared/keys/material.ts';
 import type { Entry } from '../../../src/shared/store/audit/inbox.ts';
 import type { CredentialDoc } from '../../../src/shared/store/lifecycle/credentials.ts';
-import type { RotatorSubject } from '../../../testkit/rotator-subjects.ts';
+import { sendEvent } from '../../../testkit/messages/events.ts';
+import type { RotatorSubject } from '../../../testkit/providers/rotator-subjects.ts';
+import { NOBODY, services } from '../../../testkit/services.ts';
 import type { TestSystem } from '../../../testkit/system.ts';
 
-/** A service that nobody answers for: rotators speak to the other side themselves. */
-export const SERVICE = {
-  KEYTURN_PROVIDERS: 'acme,other',
-  ...Object.fromEntries(
-    ['ACME', 'OTHER'].flatMap((name) => [
-      [`KEYTURN_PROVIDER_${name}_TYPE`, 'oauth2'],
-      [`KEYTURN_PROVIDER_${name}_AUTHORIZE_URL`, 'http://127.0.0.1:1/authorize'],
-      [`KEYTURN_PROVIDER_${name}_TOKEN_URL`, 'http://127.0.0.1:1/token'],
-      [`KEYTURN_PROVIDER_${name}_CLIENT_ID`, 'client-1'],
-      [`KEYTURN_PROVIDER_${name}_CLIENT_SECRET`, 'secret-1'],
-    ]),
-  ),
-} as Record<string, string>;
-
-/** Files an event of a tenant and resolves to its receipt. */
-export async function post(
-  system: TestSystem,
-  type: string,
-  data: Record<string, unknown>,
-  tenantId = 'ten_a',
-): Promise<Receipt> {
-  const sender: Sender = {
-    principal: { _id: 'prn_test', tenantId, permissions: ['*:*'] },
-    origin: { ip: '127.0.0.1', userAgent: 'test' },
-    traceparent: null,
-  };
-  const event = { specversion: '1.0', id: randomBytes(8).toString('hex'), source: 'urn:test', type, data };
-  return (await acceptEvents(system.deps, sender, [event]))[0]!;
-}
-
-/** Files an event that must be accepted; its id. */
-export async function send(system: TestSystem, type: string, data: Record<string, unknown>): Promise<string> {
-  const receipt = await post(system, type, data);
-  expect(receipt).toMatchObject({ status: 'accepted' });
-  return (receipt as { eventId: string }).eventId;
-}
+/** Services that nobody answers for: rotators speak to the other side themselves. */
+export const SERVICE = services({ acme: NOBODY, other: NOBODY });
 
 export async function requestRotation(
   system: TestSystem,
   credentialId: string,
   more: Record<string, unknown> = {},
 ): Promise<string> {
-  return send(system, 'credential.rotation.requested', { credentialId, ...more });
+  return sendEvent(system.deps, 'credential.rotation.requested', { credentialId, ...more });
 }
 
 /** Imports the secret of a subject, and that of its administrator, as a person does. Resolves to the credential. */
@@ -65,9 +32,8 @@ export async function importSubject(
 }
 
 export async function importOne(system: TestSystem, data: Record<string, unknown>): Promise<CredentialDoc> {
-  const event = await system.settledEvent(
-    await send(system, 'credential.import.requested', { service: 'acme', ...data }),
-  );
+  const id = await sendEvent(system.deps, 'credential.import.requested', { service: 'acme', ...data });
+  const event = await system.settledEvent(id);
   expect(event).toMatchObject({ status: 'succeeded' });
   return system.credential({ _id: event.credentialId as string });
 }

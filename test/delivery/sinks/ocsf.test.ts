@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { describe, expect, test } from 'vitest';
-import { messageOf } from '../../../src/shared/delivery/sinks/contract.ts';
+import { messageOf } from '../../../src/shared/delivery/message.ts';
 import { toOcsf } from '../../../src/shared/delivery/sinks/ocsf.ts';
 import type { ChainedEntry } from '../../../src/shared/store/audit/entries.ts';
 import { makeEntry } from '../../../src/shared/store/entry.ts';

@@ -1,5 +1,5 @@
 /** A provider whose every token is a canary. */
-import type { StubCall, StubReply } from '../../testkit/stub-provider.ts';
+import type { StubCall, StubReply } from '../../../testkit/providers/stub-provider.ts';
 import { type Canaries, newCanary } from './canaries.ts';
 
 /** A provider that is as bad as it gets: what it does not like it quotes, with all that it was sent. */

@@ -1,12 +1,15 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openMaterial } from '../../../src/shared/keys/material.ts';
 import type { IncidentDoc } from '../../../src/shared/store/compromise/incidents.ts';
 import type { CredentialDoc } from '../../../src/shared/store/lifecycle/credentials.ts';
-import { genericAlert, githubAlert } from '../../../testkit/alerts.ts';
-import { type AuthorizationServer, startAuthorizationServer } from '../../../testkit/authorization-server.ts';
-import { until } from '../../../testkit/signals.ts';
-import { providerEnvironment, testEnvironment } from '../../../testkit/system.ts';
+import { genericAlert, githubAlert } from '../../../testkit/messages/alerts.ts';
+import { consentCode } from '../../../testkit/messages/consent.ts';
+import { eventRequest } from '../../../testkit/messages/events.ts';
+import { type AuthorizationServer, startAuthorizationServer } from '../../../testkit/servers/authorization-server.ts';
+import { atIssuer, services } from '../../../testkit/services.ts';
+import { testEnvironment } from '../../../testkit/system.ts';
+import { until } from '../../../testkit/until.ts';
 import { startApi, type TestApi } from '../../api/support.ts';
 
 const env = testEnvironment({ KEYTURN_MAX_REVOCATIONS_PER_ALERT: '2' });
@@ -16,7 +19,7 @@ let source: { id: string; secret: string; path: string };
 
 beforeAll(async () => {
   server = await startAuthorizationServer({ accessTokenTtlS: 600 });
-  api = await startApi({ ...env, ...providerEnvironment('acme', server) });
+  api = await startApi({ ...env, ...services({ acme: atIssuer(server) }) });
   await api.startWorkers();
   source = await newSource('generic');
 });
@@ -34,25 +37,9 @@ async function newSource(kind: string, key?: string) {
 }
 
 async function connect(subject: string): Promise<CredentialDoc> {
-  const codeVerifier = randomBytes(32).toString('base64url');
-  const url = await api.deps.providers.get('acme').authorizationUrl!({
-    redirectUri: server.redirectUri,
-    state: randomBytes(16).toString('base64url'),
-    codeChallenge: createHash('sha256').update(codeVerifier).digest('base64url'),
-    scopes: ['openid', 'offline_access'],
-  });
-  const code = new URL(await server.consent(url)).searchParams.get('code') as string;
+  const code = await consentCode(server, { subject, provider: api.deps.providers.get('acme') });
   const before = await api.deps.database.collection('credentials').findOne({ subject });
-  const sent = await api.call('POST', '/v1/events', {
-    headers: { 'content-type': 'application/cloudevents+json' },
-    body: JSON.stringify({
-      specversion: '1.0',
-      id: randomBytes(8).toString('hex'),
-      source: 'urn:test',
-      type: 'credential.exchange.requested',
-      data: { service: 'acme', subject, code, codeVerifier, redirectUri: server.redirectUri },
-    }),
-  });
+  const sent = await api.call('POST', '/v1/events', eventRequest('credential.exchange.requested', code));
   await api.settledEvent(sent.body.results[0].eventId);
   return api.credential({ subject }, (doc) => doc.generation > (before?.generation ?? 0));
 }
@@ -72,7 +59,6 @@ function release(doc: CredentialDoc) {
 function incidentOf(doc: CredentialDoc, status: IncidentDoc['status']): Promise<IncidentDoc> {
   return until(() => api.deps.database.collection('incidents').findOne({ credentialId: doc._id, status }), {
     what: `an incident that is ${status}`,
-    timeoutMs: 20_000,
   });
 }
 

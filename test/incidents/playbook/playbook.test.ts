@@ -7,16 +7,18 @@ import { storeMaterial } from '../../../src/shared/keys/material.ts';
 import { makeSemaphore } from '../../../src/shared/platform/concurrency/semaphore.ts';
 import { AppError } from '../../../src/shared/platform/errors.ts';
 import { Secret } from '../../../src/shared/platform/secret.ts';
+import { makeMetrics } from '../../../src/shared/runtime/metrics.ts';
 import { makeCommitter } from '../../../src/shared/store/commit.ts';
 import { type IncidentDoc, STEPS } from '../../../src/shared/store/compromise/incidents.ts';
 import { takeLeases } from '../../../src/shared/store/lease.ts';
 import type { CredentialDoc } from '../../../src/shared/store/lifecycle/credentials.ts';
 import type { WorkerDeps } from '../../../src/shared/work/job.ts';
 import { openJournal } from '../../../src/shared/work/journal.ts';
-import { startProcess } from '../../../testkit/process.ts';
-import { until } from '../../../testkit/signals.ts';
-import { type StubProvider, startStubProvider } from '../../../testkit/stub-provider.ts';
+import { startProcess } from '../../../testkit/processes/keyturn.ts';
+import { type StubProvider, startStubProvider } from '../../../testkit/providers/stub-provider.ts';
+import { atUrl, services, withoutEnd } from '../../../testkit/services.ts';
 import { testEnvironment } from '../../../testkit/system.ts';
+import { until } from '../../../testkit/until.ts';
 import { startApi, type TestApi } from '../../api/support.ts';
 
 const TENANT = `ten_${'0'.repeat(32)}`;
@@ -30,31 +32,15 @@ let stub: StubProvider;
 let api: TestApi;
 let env: Record<string, string>;
 let deps: WorkerDeps;
-const base = testEnvironment();
+const base = testEnvironment({ KEYTURN_LEASE_SECONDS: '6' });
 
 beforeAll(async () => {
   stub = await startStubProvider();
-  const prefix = 'KEYTURN_PROVIDER_ACME';
-  env = {
-    ...base,
-    KEYTURN_PROVIDERS: 'acme,locked',
-    [`${prefix}_TYPE`]: 'oauth2',
-    [`${prefix}_CLIENT_ID`]: 'keyturn',
-    [`${prefix}_CLIENT_SECRET`]: 'client-secret',
-    [`${prefix}_AUTHORIZE_URL`]: `${stub.url}/authorize`,
-    [`${prefix}_TOKEN_URL`]: `${stub.url}/token`,
-    [`${prefix}_REVOKE_URL`]: `${stub.url}/revoke`,
-    [`${prefix}_INTROSPECT_URL`]: `${stub.url}/introspect`,
-    KEYTURN_PROVIDER_LOCKED_TYPE: 'oauth2',
-    KEYTURN_PROVIDER_LOCKED_CLIENT_ID: 'keyturn',
-    KEYTURN_PROVIDER_LOCKED_CLIENT_SECRET: 'client-secret',
-    KEYTURN_PROVIDER_LOCKED_AUTHORIZE_URL: `${stub.url}/authorize`,
-    KEYTURN_PROVIDER_LOCKED_TOKEN_URL: `${stub.url}/token`,
-  };
+  env = { ...base, ...services({ acme: atUrl(stub.url), locked: withoutEnd(stub.url) }) };
   api = await startApi(env);
   const journal = openJournal(api.config.journalDir, 'wrk_test', api.deps.clock);
   const places = makeSemaphore(8);
-  deps = { ...api.deps, journal, workerId: 'wrk_test', placesAt: () => places };
+  deps = { ...api.deps, journal, workerId: 'wrk_test', metrics: makeMetrics(), placesAt: () => places };
   afterAll(() => journal.close());
 });
 
@@ -118,7 +104,7 @@ describe('a containment', () => {
     const { doc, id } = await leakOf();
     const first = await startProcess('workers', { ...env, KEYTURN_LOG_LEVEL: 'info', KEYTURN_QUEUES: 'respond,sweep' });
     const before = revocations().length;
-    await until(() => revocations().length > before, { what: 'the call to the provider', timeoutMs: 20_000 });
+    await until(() => revocations().length > before, { what: 'the call to the provider' });
     expect((await api.call('GET', `/v1/credentials/${doc._id}/token`)).status).toBe(409);
     await first.kill9();
     expect((await read(id)).steps.map(({ name }) => name)).toEqual(['release_blocked']);
@@ -128,9 +114,9 @@ describe('a containment', () => {
       KEYTURN_LOG_LEVEL: 'info',
       KEYTURN_QUEUES: 'respond,sweep',
     });
-    await until(async () => (await read(id)).status === 'contained', { what: 'containment', timeoutMs: 25_000 });
+    await until(async () => (await read(id)).status === 'contained', { what: 'containment' });
     await second.sigterm();
-  }, 60_000);
+  });
 
   test('run by many workers at once is done once', async () => {
     answer();

@@ -10,7 +10,7 @@ const MINUTE = 60_000;
 const ROTATES: About = { rotatesRefreshTokens: true };
 const UNKNOWN: About = { rotatesRefreshTokens: null };
 
-function signal(type: string, fields: Partial<Observation> = {}): Observation {
+function observation(type: string, fields: Partial<Observation> = {}): Observation {
   return {
     type,
     credentialId: 'cred_1',
@@ -26,19 +26,19 @@ function signal(type: string, fields: Partial<Observation> = {}): Observation {
 }
 
 const release = (fields: Partial<Observation> = {}) =>
-  signal('credential.accessed', { principalId: 'prn_1', ip: '10.0.0.1', userAgent: 'app/1', ...fields });
+  observation('credential.accessed', { principalId: 'prn_1', ip: '10.0.0.1', userAgent: 'app/1', ...fields });
 const usage = (fields: Partial<Observation> = {}) =>
-  signal('credential.usage_reported', { ip: '10.0.0.1', userAgent: 'app/1', ...fields });
-const refreshed = (fields: Partial<Observation> = {}) => signal('credential.refreshed', fields);
-const failed = (reason: string) => signal('credential.refresh_failed', { outcome: 'failure', reason });
+  observation('credential.usage_reported', { ip: '10.0.0.1', userAgent: 'app/1', ...fields });
+const refreshed = (fields: Partial<Observation> = {}) => observation('credential.refreshed', fields);
+const failed = (reason: string) => observation('credential.refresh_failed', { outcome: 'failure', reason });
 const ended = (reason = 'provider_grant_ended') =>
-  signal('credential.reauthorization_required', { outcome: 'failure', reason });
+  observation('credential.reauthorization_required', { outcome: 'failure', reason });
 const times = <T>(count: number, make: (index: number) => T): T[] => Array.from({ length: count }, (_, n) => make(n));
 
 describe('leaked-secret', () => {
   test('takes a confirmed report at its word, and leaves another to a person', () => {
     const judge = (confirmed: boolean) =>
-      leaked.judge(signal('alert.accepted', { detail: { confirmed, source: 'github' } }), [], UNKNOWN);
+      leaked.judge(observation('alert.accepted', { detail: { confirmed, source: 'github' } }), [], UNKNOWN);
     expect(judge(true)).toMatchObject({ severity: 'critical', confidence: 'confirmed' });
     expect(judge(false)).toMatchObject({ severity: 'medium', confidence: 'suspected' });
   });

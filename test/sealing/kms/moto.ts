@@ -2,10 +2,10 @@ import { execFile } from 'node:child_process';
 import { access, mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { startChild } from '../../../local/children.ts';
-import { cacheDir } from '../../../local/mongod.ts';
-import { freePort } from '../../../local/ports.ts';
-import { until } from '../../../testkit/signals.ts';
+import { cacheDir } from '../../../local/mongod/find.ts';
+import { startChild } from '../../../local/tools/children.ts';
+import { freePort } from '../../../local/tools/ports.ts';
+import { until } from '../../../testkit/until.ts';
 
 const run = promisify(execFile);
 const VERSION = '5.2.5';

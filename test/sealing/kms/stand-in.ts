@@ -1,7 +1,5 @@
 import { createCipheriv, createDecipheriv, randomBytes, randomUUID } from 'node:crypto';
-import { once } from 'node:events';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { readBody, serveOnLoopback } from '../../../local/tools/loopback.ts';
 
 type Body = Record<string, unknown>;
 type Key = { id: string; arn: string; secret: Buffer; enabled: boolean };
@@ -14,20 +12,13 @@ export const kmsError = (type: string, status = 400): Reply => ({ status, body: 
 export async function startKmsStandIn(pick: (operation: string) => Reply | undefined = () => undefined) {
   const keys = new Map<string, Key>();
   const aliases = new Map<string, string>();
-  const server = createServer(async (request, response) => {
-    let text = '';
-    for await (const chunk of request) text += chunk;
+  const { url, stop } = await serveOnLoopback(async (request, response) => {
+    const text = await readBody(request);
     const operation = String(request.headers['x-amz-target']).split('.')[1]!;
     const reply = pick(operation) ?? OPERATIONS[operation]!({ keys, aliases }, JSON.parse(text));
     response.writeHead(reply.status, { 'content-type': 'application/x-amz-json-1.1' }).end(JSON.stringify(reply.body));
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const stop = async () => {
-    server.closeAllConnections();
-    server.close();
-  };
-  return { endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, stop };
+  return { endpoint: url, stop };
 }
 
 type State = { keys: Map<string, Key>; aliases: Map<string, string> };

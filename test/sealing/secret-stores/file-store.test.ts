@@ -3,7 +3,7 @@ import { chmod, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from '
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { startChild } from '../../../local/children.ts';
+import { startChild } from '../../../local/tools/children.ts';
 import { systemClock } from '../../../src/shared/platform/clock.ts';
 import type { Config } from '../../../src/shared/platform/config/parse.ts';
 import { systemRandom } from '../../../src/shared/platform/random.ts';

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { access, constants, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
-import { cacheDir } from '../../../local/mongod.ts';
+import { cacheDir } from '../../../local/mongod/find.ts';
 
 const run = promisify(execFile);
 const VERSION = '1.21.0';

@@ -1,9 +1,9 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Child, startChild } from '../../../local/children.ts';
-import { freePort } from '../../../local/ports.ts';
-import { until } from '../../../testkit/signals.ts';
+import { type Child, startChild } from '../../../local/tools/children.ts';
+import { freePort } from '../../../local/tools/ports.ts';
+import { until } from '../../../testkit/until.ts';
 import { type RawReply, rawCall } from './raw-call.ts';
 
 /** A Vault that we started on loopback. */

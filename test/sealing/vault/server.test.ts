@@ -1,10 +1,8 @@
-import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
+import { serveOnLoopback } from '../../../local/tools/loopback.ts';
 import type { Config } from '../../../src/shared/platform/config/parse.ts';
 import { AppError } from '../../../src/shared/platform/errors.ts';
 import { systemRandom } from '../../../src/shared/platform/random.ts';
@@ -163,16 +161,15 @@ describe('logging in', () => {
     stops.push(() => rm(dir, { recursive: true }));
     const used: (string | undefined)[] = [];
     let good = 'hvs.one';
-    const server = createServer((request, response) => {
+    const server = await serveOnLoopback((request, response) => {
       used.push(request.headers['x-vault-token'] as string);
       const reply = used.at(-1) === good ? recorded('transit-key') : recorded('token-invalid');
       response.writeHead(reply.status, reply.headers).end(reply.body);
-    }).listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    stops.push(async () => void server.close());
+    });
+    stops.push(server.stop);
     const clock = handClock();
     const fields = { vaultToken: undefined, vaultTokenPath: path };
-    const { keys } = clientsOf(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, fields, clock);
+    const { keys } = clientsOf(server.url, fields, clock);
     await expect(keys.health()).rejects.toThrow(/KEYTURN_VAULT_TOKEN_PATH/);
     await writeFile(path, 'hvs.one\n');
     await keys.health();

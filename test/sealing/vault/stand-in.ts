@@ -1,7 +1,6 @@
 import { createCipheriv, createDecipheriv, createHmac, randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { readBody, serveOnLoopback } from '../../../local/tools/loopback.ts';
 import type { RawReply } from './raw-call.ts';
 import { recorded, recordedWith } from './recorded.ts';
 
@@ -77,37 +76,23 @@ const ROUTES: Route[] = [
 /** Starts it on a free port of loopback. */
 export async function startVaultStandIn(): Promise<VaultStandIn> {
   const state: State = { transit: new Map(), kv: new Map() };
-  const server = createServer(async (request, response) => {
-    const body = await readBody(request);
-    send(
-      response,
-      request.headers['x-vault-token'] === ROOT ? answer(state, request, body) : recorded('token-invalid'),
-    );
+  const { url, stop } = await serveOnLoopback(async (request, response) => {
+    const body = await readJson(request);
+    const isOurs = request.headers['x-vault-token'] === ROOT;
+    send(response, isOurs ? answer(state, request, body) : recorded('token-invalid'));
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const stop = async () => {
-    server.closeAllConnections();
-    server.close();
-  };
-  return { address: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, token: ROOT, ours: true, stop };
+  return { address: url, token: ROOT, ours: true, stop };
 }
 
 /** A server that gives one recorded reply to everything, or to the paths for which `pick` gives its name. */
 export async function startReplying(
   pick: (method: string, path: string) => RawReply,
 ): Promise<{ address: string; stop(): Promise<void> }> {
-  const server = createServer(async (request, response) => {
+  const { url, stop } = await serveOnLoopback(async (request, response) => {
     await readBody(request);
     send(response, pick(request.method!, request.url!.slice('/v1/'.length)));
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const stop = async () => {
-    server.closeAllConnections();
-    server.close();
-  };
-  return { address: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, stop };
+  return { address: url, stop };
 }
 
 function answer(state: State, request: IncomingMessage, body: Body): RawReply {
@@ -194,9 +179,8 @@ function listValues(state: State, prefix: string): RawReply {
   return keys.size === 0 ? recorded('kv-missing') : recordedWith('kv-list', { keys: [...keys] });
 }
 
-async function readBody(request: IncomingMessage): Promise<Body> {
-  let text = '';
-  for await (const chunk of request) text += chunk;
+async function readJson(request: IncomingMessage): Promise<Body> {
+  const text = await readBody(request);
   return text === '' ? {} : JSON.parse(text);
 }
 

@@ -1,5 +1,4 @@
 import { FIRST_TENANT_ID, newTenant } from '../../../shared/access/bootstrap.ts';
-import { requirePermission } from '../../../shared/access/permissions.ts';
 import { createdTenantSchema, newTenantSchema, viewPrincipal } from '../../../shared/access/schema.ts';
 import { AppError } from '../../../shared/platform/errors.ts';
 import { newId } from '../../../shared/platform/ids.ts';
@@ -11,6 +10,7 @@ export function tenantRoutes(app: App, { deps }: Api): void {
   app.post(
     '/v1/tenants',
     {
+      config: { permission: { resource: 'tenants', action: 'manage' } },
       schema: {
         tags: ['administration'],
         summary: 'Makes a tenant and its admin key',
@@ -20,9 +20,7 @@ export function tenantRoutes(app: App, { deps }: Api): void {
       },
     },
     async (request, reply) => {
-      const caller = callerOf(request);
-      requirePermission(caller, 'tenants', 'manage');
-      if (caller.tenantId !== FIRST_TENANT_ID) {
+      if (callerOf(request).tenantId !== FIRST_TENANT_ID) {
         throw new AppError('permission_denied', { detail: 'Only a principal of the first tenant makes tenants.' });
       }
       const tenant = { _id: newId('tenant', deps), name: request.body.name };

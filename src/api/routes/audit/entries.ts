@@ -1,57 +1,30 @@
-import type { Filter } from 'mongodb';
 import { z } from 'zod';
-import { requirePermission } from '../../../shared/access/permissions.ts';
-import { entrySchema, viewEntry } from '../../../shared/access/schema.ts';
 import { chainEntries } from '../../../shared/audit/chain.ts';
-import type { ChainedEntry } from '../../../shared/store/audit/entries.ts';
-import { type Api, type App, callerOf } from '../../http/context.ts';
-import { pageOf, pageQuery, placeOf, toPage } from '../../http/paging.ts';
-import { refusals } from '../../http/problem.ts';
-
-const auditQuery = pageQuery.extend({
-  type: z.string().max(80).optional(),
-  credentialId: z.string().max(80).optional(),
-  principal: z.string().max(250).optional().meta({ description: 'Id of the principal who acted' }),
-  since: z.iso.datetime({ offset: true }).optional(),
-});
+import { entrySchema, viewEntry } from '../../../shared/audit/entry-view.ts';
+import { listEntries } from '../../../shared/store/audit/entries.ts';
+import type { Api, App } from '../../http/context.ts';
+import { addList, BY_SEQ } from '../../http/list-route.ts';
 
 /** `GET /v1/audit`: who did what to which credential, from where, with what outcome; in the order of the chain. */
 export function auditRoutes(app: App, { deps }: Api): void {
-  app.get(
-    '/v1/audit',
-    {
-      schema: {
-        tags: ['audit'],
-        summary: 'The audit log, oldest first',
-        querystring: auditQuery,
-        response: { 200: pageOf(entrySchema), ...refusals },
-      },
+  addList(app, {
+    path: '/v1/audit',
+    permission: { resource: 'audit', action: 'read' },
+    tags: ['audit'],
+    summary: 'The audit log, oldest first',
+    filters: {
+      type: z.string().max(80).optional(),
+      credentialId: z.string().max(80).optional(),
+      principal: z.string().max(250).optional().meta({ description: 'Id of the principal who acted' }),
+      since: z.iso.datetime({ offset: true }).optional(),
     },
-    async (request) => {
-      const principal = callerOf(request);
-      requirePermission(principal, 'audit', 'read');
-      // What was committed before this call is in the answer: it gets its place now if no worker gave it one yet.
-      await chainEntries(deps, principal.tenantId);
-      const { limit } = request.query;
-      const found = deps.database.collection('audit').find(filterOf(principal.tenantId, request.query));
-      const rows = await found
-        .sort({ seq: 1 })
-        .limit(limit + 1)
-        .toArray();
-      return toPage(rows, limit, { keyOf: (doc) => String(doc.seq), view: viewEntry });
+    order: BY_SEQ,
+    async rows({ principal: actorId, since, ...page }) {
+      // The answer has all that was committed before this call: what no worker has given its place yet gets it now.
+      await chainEntries(deps, page.tenantId);
+      return listEntries(deps.database, { ...page, actorId, ...(since !== undefined && { since: new Date(since) }) });
     },
-  );
-}
-
-function filterOf(tenantId: string, query: z.infer<typeof auditQuery>): Filter<ChainedEntry> {
-  const { type, credentialId, principal, since } = query;
-  const after = Number(placeOf(query.cursor) ?? 0);
-  return {
-    tenantId,
-    seq: { $gt: Number.isSafeInteger(after) ? after : 0 },
-    ...(type !== undefined && { type }),
-    ...(credentialId !== undefined && { credentialId }),
-    ...(principal !== undefined && { 'actor.id': principal }),
-    ...(since !== undefined && { at: { $gte: new Date(since) } }),
-  };
+    item: entrySchema,
+    view: viewEntry,
+  });
 }

@@ -13,8 +13,8 @@ import { callbackQuery } from '../../../shared/credentials/exchange/authorizatio
 import { currentTraceparent } from '../../../shared/platform/traceparent.ts';
 import type { AuthorizationDoc } from '../../../shared/store/lifecycle/authorizations.ts';
 import { type Api, type App, originOf } from '../../http/context.ts';
-import { type Outcome, outcomeOfError, outcomeOfEvent, PAGE_HEADERS, renderOutcome } from '../../http/outcome-page.ts';
 import { toHttpError } from '../../http/problem.ts';
+import { type Outcome, outcomeOfError, outcomeOfEvent, PAGE_HEADERS, renderOutcome } from './outcome-page.ts';
 
 const tags = ['authorizations'];
 const page = { description: 'A page that says how it went', content: { 'text/html': { schema: z.string() } } };
@@ -78,7 +78,7 @@ function callbackRoute(app: App, api: Api): void {
         reply.clearCookie(flow.name, flow.options);
         const answer = { query: request.query, redirectUri: redirectUri(api), origin: originOf(request) };
         const eventId = await completeAuthorization(deps, doc, { ...answer, traceparent: currentTraceparent() });
-        const event = await awaitEvent(deps, { _id: eventId, tenantId: doc.tenantId }, api.stopping);
+        const event = await awaitEvent(deps, { tenantId: doc.tenantId, id: eventId }, api.stopping);
         return goBack(reply, doc, outcomeOfEvent(event));
       } catch (error) {
         return goBack(reply, doc, failed(api, request, error));

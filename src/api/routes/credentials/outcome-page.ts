@@ -1,8 +1,8 @@
 /** The page that a person sees after consent: plain, readable without style or script, and safe to reload. */
 import { hash } from 'node:crypto';
-import { type AppError, ERRORS, type ErrorCode } from '../../shared/platform/errors.ts';
-import { escapeHtml } from '../../shared/platform/html.ts';
-import type { EventDoc } from '../../shared/store/lifecycle/events.ts';
+import { type AppError, ERRORS, type ErrorCode } from '../../../shared/platform/errors.ts';
+import { escapeHtml } from '../../../shared/platform/html.ts';
+import type { EventDoc } from '../../../shared/store/lifecycle/events.ts';
 
 export type Outcome = {
   status: 'succeeded' | 'pending' | 'failed';
@@ -34,7 +34,7 @@ const WORDS: Record<Outcome['status'], Words> = {
   failed: { title: 'The connection did not succeed', next: 'Return to the app and try again.' },
 };
 
-/** Where there is something better to say than "try again". */
+/** What to do next, for codes where it is not just "try again". */
 const NEXT: Partial<Record<ErrorCode, string>> = {
   consent_denied: 'Nothing was connected. If that was not your intention, return to the app and try again.',
   state_invalid: 'Return to the app and begin again, in one browser, within five minutes.',
@@ -51,7 +51,7 @@ export function outcomeOfEvent({ _id, status, problem, credentialId }: EventDoc)
   return { status: said, httpStatus: 200, code: problem?.code ?? null, eventId: _id, credentialId };
 }
 
-/** How it went when it did not come to an event. */
+/** How it went when an error kept the flow from becoming an event. */
 export function outcomeOfError({ code, status }: AppError): Outcome {
   return { status: 'failed', httpStatus: status, code, eventId: null, credentialId: null };
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { validateCredential } from '../../../shared/credentials/release/validate.ts';
+import { VALIDATE_ACTION, validateCredential } from '../../../shared/credentials/validate.ts';
 import { validationSchema } from '../../../shared/credentials/view.ts';
 import { type Api, type App, actorOf, callerOf } from '../../http/context.ts';
 import { refusals } from '../../http/problem.ts';
@@ -9,6 +9,7 @@ export function validationRoutes(app: App, { deps, stopping }: Api): void {
   app.post(
     '/v1/credentials/:id/validate',
     {
+      config: { permission: { serviceOf: 'credential', action: VALIDATE_ACTION } },
       schema: {
         tags: ['credentials'],
         summary: 'Asks whether its secret is still good',

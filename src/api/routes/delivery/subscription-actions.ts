@@ -1,6 +1,11 @@
 import { z } from 'zod';
-import { requirePermission } from '../../../shared/access/permissions.ts';
-import { changeSubscription, findSubscription, rotatedSecrets } from '../../../shared/delivery/subscription-changes.ts';
+import { requireSubscription } from '../../../shared/delivery/subscription-changes.ts';
+import {
+  pauseSubscription,
+  replaySubscription,
+  resumeSubscription,
+  rotateSubscriptionSecret,
+} from '../../../shared/delivery/subscription-requests.ts';
 import {
   createdSubscriptionSchema,
   deliverySchema,
@@ -10,57 +15,47 @@ import {
   viewDelivery,
   viewSubscription,
 } from '../../../shared/delivery/subscription-schema.ts';
-import { AppError } from '../../../shared/platform/errors.ts';
-import { type Api, type App, actorOf, callerOf } from '../../http/context.ts';
-import { pageOf, pageQuery, placeOf, toPage } from '../../http/paging.ts';
+import { listDeliveries } from '../../../shared/store/delivery/deliveries.ts';
+import type { Api, App } from '../../http/context.ts';
+import { addList, BY_SEQ } from '../../http/list-route.ts';
 import { refusals } from '../../http/problem.ts';
+import { MANAGE_SUBSCRIPTIONS, READ_SUBSCRIPTIONS, subscriptionCall } from './call.ts';
 
 const tags = ['subscriptions'];
 const params = z.object({ id: z.string().max(100) });
 
-const deliveriesQuery = pageQuery.extend({ status: z.enum(['delivered', 'retrying', 'parked']).optional() });
-
-/** What is done with a subscription beyond making and changing it. */
+/** `/v1/subscriptions/{id}/…`: its deliveries, and acts on it beyond changing its settings. */
 export function subscriptionActionRoutes(app: App, api: Api): void {
   deliveriesRoute(app, api);
   replayRoute(app, api);
   rotateSecretRoute(app, api);
-  pauseRoute(app, api);
-  resumeRoute(app, api);
+  for (const row of STATE_CHANGES) stateRoute(app, api, row);
 }
 
 function deliveriesRoute(app: App, { deps }: Api): void {
-  app.get(
-    '/v1/subscriptions/:id/deliveries',
-    {
-      schema: {
-        tags,
-        summary: 'How the telling of each entry stands, in the order of the log',
-        params,
-        querystring: deliveriesQuery,
-        response: { 200: pageOf(deliverySchema), ...refusals },
-      },
+  addList(app, {
+    path: '/v1/subscriptions/:id/deliveries',
+    permission: READ_SUBSCRIPTIONS,
+    tags,
+    summary: 'How the telling of each entry stands, in the order of the log',
+    params,
+    filters: { status: z.enum(['delivered', 'retrying', 'parked']).optional() },
+    order: BY_SEQ,
+    async rows(page, request) {
+      const { tenantId, id } = subscriptionCall(request);
+      const { _id: subscriptionId } = await requireSubscription(deps, tenantId, id);
+      return listDeliveries(deps.database, { ...page, subscriptionId });
     },
-    async (request) => {
-      const caller = callerOf(request);
-      requirePermission(caller, 'subscriptions', 'read');
-      const { tenantId } = caller;
-      const { _id } = await findSubscription(deps, tenantId, request.params.id);
-      const { limit, cursor, status } = request.query;
-      const after = Number(placeOf(cursor) ?? 0);
-      const seq = { $gt: Number.isSafeInteger(after) ? after : 0 };
-      const where = { tenantId, subscriptionId: _id, seq, ...(status && { status }) };
-      const found = deps.database.collection('deliveries').find(where).sort({ seq: 1 });
-      const rows = await found.limit(limit + 1).toArray();
-      return toPage(rows, limit, { keyOf: (doc) => String(doc.seq), view: viewDelivery });
-    },
-  );
+    item: deliverySchema,
+    view: viewDelivery,
+  });
 }
 
 function replayRoute(app: App, { deps }: Api): void {
   app.post(
     '/v1/subscriptions/:id/replay',
     {
+      config: { permission: MANAGE_SUBSCRIPTIONS },
       schema: {
         tags,
         summary: 'Tells entries again from a seq on, parked ones included',
@@ -70,24 +65,7 @@ function replayRoute(app: App, { deps }: Api): void {
       },
     },
     async (request, reply) => {
-      const caller = callerOf(request);
-      requirePermission(caller, 'subscriptions', 'manage');
-      const { fromSeq } = request.body;
-      const doc = await findSubscription(deps, caller.tenantId, request.params.id);
-      if (fromSeq > doc.cursor + 1) {
-        throw new AppError('invalid_request', {
-          detail: `body.fromSeq: entries from ${doc.cursor + 1} on have not been told yet, and are not skipped.`,
-        });
-      }
-      const now = new Date(deps.clock.now());
-      const changed = await changeSubscription(deps, doc, {
-        type: 'subscription.replayed',
-        actor: actorOf(request),
-        detail: { fromSeq },
-        // Of what was told meanwhile some is told once more.
-        where: { cursor: { $gte: fromSeq - 1 } },
-        set: { cursor: fromSeq - 1, replays: doc.replays + 1, ...(doc.state === 'active' && { dueAt: now }) },
-      });
+      const changed = await replaySubscription(deps, subscriptionCall(request), request.body.fromSeq);
       reply.code(202);
       return viewSubscription(changed);
     },
@@ -98,6 +76,7 @@ function rotateSecretRoute(app: App, { deps }: Api): void {
   app.post(
     '/v1/subscriptions/:id/rotate-secret',
     {
+      config: { permission: MANAGE_SUBSCRIPTIONS },
       schema: {
         tags,
         summary: 'Replaces the secret; the old one stays valid for a while',
@@ -109,65 +88,28 @@ function rotateSecretRoute(app: App, { deps }: Api): void {
       },
     },
     async (request) => {
-      const caller = callerOf(request);
-      requirePermission(caller, 'subscriptions', 'manage');
-      const doc = await findSubscription(deps, caller.tenantId, request.params.id);
-      const { secrets, shown } = await rotatedSecrets(deps, doc, request.body);
-      const changed = await changeSubscription(deps, doc, {
-        type: 'subscription.secret_rotated',
-        actor: actorOf(request),
-        detail: { overlapSeconds: request.body.overlapSeconds },
-        where: { 'secrets.0.generation': doc.secrets[0]?.generation ?? { $exists: false } },
-        set: { secrets },
-      });
-      return { ...viewSubscription(changed), secret: shown };
+      const { subscription, shown } = await rotateSubscriptionSecret(deps, subscriptionCall(request), request.body);
+      return { ...viewSubscription(subscription), secret: shown };
     },
   );
 }
 
-function pauseRoute(app: App, { deps }: Api): void {
-  app.post(
-    '/v1/subscriptions/:id/pause',
-    {
-      schema: {
-        tags,
-        summary: 'Stops telling; what happens meanwhile is told after `resume`',
-        params,
-        response: { 200: subscriptionSchema, ...refusals },
-      },
-    },
-    async (request) => {
-      const caller = callerOf(request);
-      requirePermission(caller, 'subscriptions', 'manage');
-      const doc = await findSubscription(deps, caller.tenantId, request.params.id);
-      if (doc.state !== 'active') return viewSubscription(doc);
-      const change = { type: 'subscription.paused', actor: actorOf(request), where: { state: 'active' } };
-      return viewSubscription(
-        await changeSubscription(deps, doc, { ...change, set: { state: 'paused' }, unset: { dueAt: '' } }),
-      );
-    },
-  );
-}
+const STATE_CHANGES = [
+  { name: 'pause', act: pauseSubscription, summary: 'Stops telling; what happens meanwhile is told after `resume`' },
+  {
+    name: 'resume',
+    act: resumeSubscription,
+    summary: 'Goes on where it was paused or disabled, or tries at once a consumer that was down',
+  },
+] as const;
 
-function resumeRoute(app: App, { deps }: Api): void {
+function stateRoute(app: App, { deps }: Api, { name, act, summary }: (typeof STATE_CHANGES)[number]): void {
   app.post(
-    '/v1/subscriptions/:id/resume',
+    `/v1/subscriptions/:id/${name}`,
     {
-      schema: {
-        tags,
-        summary: 'Goes on where it was paused or disabled, or tries at once a consumer that was down',
-        params,
-        response: { 200: subscriptionSchema, ...refusals },
-      },
+      config: { permission: MANAGE_SUBSCRIPTIONS },
+      schema: { tags, summary, params, response: { 200: subscriptionSchema, ...refusals } },
     },
-    async (request) => {
-      const caller = callerOf(request);
-      requirePermission(caller, 'subscriptions', 'manage');
-      const doc = await findSubscription(deps, caller.tenantId, request.params.id);
-      const dueAt = new Date(deps.clock.now());
-      const set = { state: 'active', failures: 0, notBefore: null, dueAt };
-      const change = { type: 'subscription.resumed', actor: actorOf(request), set };
-      return viewSubscription(await changeSubscription(deps, doc, change));
-    },
+    async (request) => viewSubscription(await act(deps, subscriptionCall(request))),
   );
 }

@@ -1,13 +1,6 @@
 import { z } from 'zod';
-import { requirePermission } from '../../../shared/access/permissions.ts';
-import { loadSink } from '../../../shared/delivery/sinks/contract.ts';
-import {
-  changeSubscription,
-  checkSettings,
-  deleteSubscription,
-  findSubscription,
-  makeSecret,
-} from '../../../shared/delivery/subscription-changes.ts';
+import { deleteSubscription, requireSubscription } from '../../../shared/delivery/subscription-changes.ts';
+import { createSubscription, updateSubscription } from '../../../shared/delivery/subscription-requests.ts';
 import {
   createdSubscriptionSchema,
   newSubscriptionSchema,
@@ -15,14 +8,11 @@ import {
   subscriptionSchema,
   viewSubscription,
 } from '../../../shared/delivery/subscription-schema.ts';
-import { AppError } from '../../../shared/platform/errors.ts';
-import { newId } from '../../../shared/platform/ids.ts';
-import type { SubscriptionDoc } from '../../../shared/store/delivery/subscriptions.ts';
-import { makeEntry } from '../../../shared/store/entry.ts';
+import { listSubscriptions } from '../../../shared/store/delivery/subscriptions.ts';
 import { type Api, type App, actorOf, callerOf } from '../../http/context.ts';
-import { pageOf, pageQuery, placeOf, toPage } from '../../http/paging.ts';
+import { addList, BY_ID } from '../../http/list-route.ts';
 import { refusals } from '../../http/problem.ts';
-import { subscriptionActionRoutes } from './subscription-actions.ts';
+import { MANAGE_SUBSCRIPTIONS, READ_SUBSCRIPTIONS, subscriptionCall } from './call.ts';
 
 const tags = ['subscriptions'];
 const params = z.object({ id: z.string().max(100) });
@@ -31,16 +21,16 @@ const params = z.object({ id: z.string().max(100) });
 export function subscriptionRoutes(app: App, api: Api): void {
   createRoute(app, api);
   listRoute(app, api);
-  readRoute(app, api);
+  showRoute(app, api);
   changeRoute(app, api);
   deleteRoute(app, api);
-  subscriptionActionRoutes(app, api);
 }
 
 function createRoute(app: App, { deps }: Api): void {
   app.post(
     '/v1/subscriptions',
     {
+      config: { permission: MANAGE_SUBSCRIPTIONS },
       schema: {
         tags,
         summary: 'Subscribes a consumer to entries of the log, from now on',
@@ -50,78 +40,35 @@ function createRoute(app: App, { deps }: Api): void {
       },
     },
     async (request, reply) => {
-      const caller = callerOf(request);
-      requirePermission(caller, 'subscriptions', 'manage');
-      const { tenantId } = caller;
-      const { name, sink, filter, secret: given } = request.body;
-      const plugin = await loadSink(sink);
-      const settings = checkSettings(deps, plugin, request.body.settings);
-      const _id = newId('subscription', deps);
-      const { secret, shown } = await makeSecret(deps, plugin, { tenantId, _id, generation: 1 }, given);
-      const head = await deps.database.collection('audit_heads').findOne({ _id: tenantId, tenantId });
-      const wanted = { _id, tenantId, name, sink, settings, filter, secrets: secret ? [secret] : [] };
-      const doc = freshSubscription(wanted, head?.seq ?? 0, new Date(deps.clock.now()));
-      const detail = { subscriptionId: _id, name, sink };
-      await deps.commit({
-        operations: [{ in: 'subscriptions', insert: doc }],
-        entries: [makeEntry(deps, { tenantId, type: 'subscription.created', actor: actorOf(request), detail })],
-      });
+      const call = { tenantId: callerOf(request).tenantId, actor: actorOf(request) };
+      const { subscription, shown } = await createSubscription(deps, call, request.body);
       reply.code(201);
-      return { ...viewSubscription(doc), secret: shown };
+      return { ...viewSubscription(subscription), secret: shown };
     },
   );
-}
-
-type Wanted = Pick<SubscriptionDoc, '_id' | 'tenantId' | 'name' | 'sink' | 'settings' | 'filter' | 'secrets'>;
-
-/** It is due at once: the log may have grown since its head was read. */
-function freshSubscription(wanted: Wanted, seq: number, now: Date): SubscriptionDoc {
-  return {
-    ...wanted,
-    state: 'active',
-    cursor: seq,
-    wantedSeq: seq,
-    dueAt: now,
-    failures: 0,
-    lastError: null,
-    notBefore: null,
-    replays: 0,
-    createdAt: now,
-    updatedAt: now,
-    fence: 0,
-    lease: null,
-    interrupted: null,
-  };
 }
 
 function listRoute(app: App, { deps }: Api): void {
-  app.get(
-    '/v1/subscriptions',
-    {
-      schema: {
-        tags,
-        summary: 'Lists subscriptions, oldest first; never their secrets',
-        querystring: pageQuery,
-        response: { 200: pageOf(subscriptionSchema), ...refusals },
-      },
-    },
-    async (request) => {
-      const { tenantId } = reader(request);
-      const after = placeOf(request.query.cursor);
-      const { limit } = request.query;
-      const where = { tenantId, ...(after !== undefined && { _id: { $gt: after } }) };
-      const found = deps.database.collection('subscriptions').find(where).sort({ _id: 1 });
-      const rows = await found.limit(limit + 1).toArray();
-      return toPage(rows, limit, { keyOf: (doc) => doc._id, view: viewSubscription });
-    },
-  );
+  addList(app, {
+    path: '/v1/subscriptions',
+    permission: READ_SUBSCRIPTIONS,
+    tags,
+    summary: 'Lists subscriptions, oldest first; never their secrets',
+    order: BY_ID,
+    rows: (page) => listSubscriptions(deps.database, page),
+    item: subscriptionSchema,
+    view: viewSubscription,
+  });
 }
 
-function readRoute(app: App, { deps }: Api): void {
+function showRoute(app: App, { deps }: Api): void {
   app.get(
     '/v1/subscriptions/:id',
-    { schema: { tags, summary: 'One subscription', params, response: { 200: subscriptionSchema, ...refusals } } },
-    async (request) => viewSubscription(await findSubscription(deps, reader(request).tenantId, request.params.id)),
+    {
+      config: { permission: READ_SUBSCRIPTIONS },
+      schema: { tags, summary: 'One subscription', params, response: { 200: subscriptionSchema, ...refusals } },
+    },
+    async (request) => viewSubscription(await requireSubscription(deps, callerOf(request).tenantId, request.params.id)),
   );
 }
 
@@ -129,6 +76,7 @@ function changeRoute(app: App, { deps }: Api): void {
   app.patch(
     '/v1/subscriptions/:id',
     {
+      config: { permission: MANAGE_SUBSCRIPTIONS },
       schema: {
         tags,
         summary: 'Changes name, settings or filter',
@@ -138,23 +86,7 @@ function changeRoute(app: App, { deps }: Api): void {
         response: { 200: subscriptionSchema, ...refusals },
       },
     },
-    async (request) => {
-      const caller = callerOf(request);
-      requirePermission(caller, 'subscriptions', 'manage');
-      const { name, settings, filter } = request.body;
-      const fields = Object.keys(request.body);
-      if (fields.length === 0) throw new AppError('invalid_request', { detail: 'Say what is to be changed.' });
-      const doc = await findSubscription(deps, caller.tenantId, request.params.id);
-      const checked = settings && checkSettings(deps, await loadSink(doc.sink), settings);
-      const set = {
-        ...(name !== undefined && { name }),
-        ...(checked && { settings: checked }),
-        ...(filter && { filter }),
-      };
-      const detail = { changed: fields.join(' ') };
-      const change = { type: 'subscription.updated', actor: actorOf(request), set, detail };
-      return viewSubscription(await changeSubscription(deps, doc, change));
-    },
+    async (request) => viewSubscription(await updateSubscription(deps, subscriptionCall(request), request.body)),
   );
 }
 
@@ -162,6 +94,7 @@ function deleteRoute(app: App, { deps }: Api): void {
   app.delete(
     '/v1/subscriptions/:id',
     {
+      config: { permission: MANAGE_SUBSCRIPTIONS },
       schema: {
         tags,
         summary: 'Ends a subscription',
@@ -171,20 +104,9 @@ function deleteRoute(app: App, { deps }: Api): void {
       },
     },
     async (request, reply) => {
-      const caller = callerOf(request);
-      requirePermission(caller, 'subscriptions', 'manage');
-      await deleteSubscription(
-        deps,
-        await findSubscription(deps, caller.tenantId, request.params.id),
-        actorOf(request),
-      );
+      const { tenantId, id, actor } = subscriptionCall(request);
+      await deleteSubscription(deps, await requireSubscription(deps, tenantId, id), actor);
       return reply.code(204).send(null);
     },
   );
-}
-
-function reader(request: Parameters<typeof callerOf>[0]) {
-  const caller = callerOf(request);
-  requirePermission(caller, 'subscriptions', 'read');
-  return caller;
 }

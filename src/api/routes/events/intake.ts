@@ -1,6 +1,5 @@
 import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import { may, requirePermission } from '../../../shared/access/permissions.ts';
 import { acceptFromOutside } from '../../../shared/events/accept.ts';
 import {
   batchSchema,
@@ -9,23 +8,25 @@ import {
   receiptsSchema,
   viewEvent,
   viewReceipt,
-} from '../../../shared/events/view.ts';
+} from '../../../shared/events/schema.ts';
 import { AppError } from '../../../shared/platform/errors.ts';
-import type { EventDoc } from '../../../shared/store/lifecycle/events.ts';
+import { findCredentialOwner } from '../../../shared/store/lifecycle/credentials-lookup.ts';
+import { type EventDoc, findEvent } from '../../../shared/store/lifecycle/events.ts';
 import { makeBackpressure } from '../../http/backpressure.ts';
 import { BATCH_TYPE, fromBinary, isBinary, MAX_BATCH, STRUCTURED_TYPE } from '../../http/cloud-events.ts';
 import { type Api, type App, callerOf, senderOf } from '../../http/context.ts';
+import { permitOn } from '../../http/permission.ts';
 import { refusals } from '../../http/problem.ts';
 
 const MAX_BODY_BYTES = 8 * 1024 * 1024;
 
+const tags = ['events'];
+
 /** `POST /v1/events`, `GET /v1/events/{id}`. */
-export function eventRoutes(app: App, api: Api): void {
+export function intakeRoutes(app: App, api: Api): void {
   sendRoute(app, api);
   progressRoute(app, api);
 }
-
-const tags = ['events'];
 
 function sendRoute(app: App, api: Api): void {
   const backpressure = makeBackpressure(api.deps);
@@ -35,6 +36,7 @@ function sendRoute(app: App, api: Api): void {
       onRequest: backpressure.admit,
       bodyLimit: MAX_BODY_BYTES,
       config: {
+        permission: { serviceOf: 'each event', action: 'of its type' },
         // Each event of a batch is judged on its own, by these same schemas, in intake.
         documentedBody: {
           [STRUCTURED_TYPE]: incomingEventSchema,
@@ -64,10 +66,11 @@ function sendRoute(app: App, api: Api): void {
   );
 }
 
-function progressRoute(app: App, api: Api): void {
+function progressRoute(app: App, { deps }: Api): void {
   app.get(
     '/v1/events/:id',
     {
+      config: { permission: { serviceOf: 'event', action: 'read', orSender: true } },
       schema: {
         tags,
         summary: 'The progress of an event',
@@ -76,11 +79,10 @@ function progressRoute(app: App, api: Api): void {
       },
     },
     async (request) => {
-      const principal = callerOf(request);
-      const doc = await readEvent(api, principal.tenantId, request.params.id);
-      if (doc.principalId !== principal._id && !may(principal, '*', 'read')) {
-        requirePermission(principal, await serviceOf(api, doc), 'read');
-      }
+      const { _id: principalId, tenantId } = callerOf(request);
+      const doc = await findEvent(deps.database, { tenantId, id: request.params.id });
+      if (!doc) throw new AppError('not_found');
+      if (doc.principalId !== principalId) permitOn(request)(await serviceOf(deps, doc));
       return viewEvent(doc);
     },
   );
@@ -96,16 +98,9 @@ function eventsOf(request: FastifyRequest): { events: unknown[]; single: boolean
   return { events: body, single: false };
 }
 
-async function readEvent({ deps }: Api, tenantId: string, id: string): Promise<EventDoc> {
-  const doc = await deps.database.collection('events').findOne({ _id: id, tenantId });
-  if (!doc) throw new AppError('not_found');
-  return doc;
-}
-
-async function serviceOf({ deps }: Api, { tenantId, data, credentialId }: EventDoc): Promise<string> {
+/** The service that an event is about; `*` where it names none that is there. */
+async function serviceOf({ database }: Api['deps'], { tenantId, data, credentialId }: EventDoc): Promise<string> {
   if (typeof data.service === 'string') return data.service;
-  const credentials = deps.database.collection('credentials');
-  const doc =
-    credentialId && (await credentials.findOne({ _id: credentialId, tenantId }, { projection: { service: 1 } }));
-  return doc ? doc.service : '*';
+  const owner = credentialId && (await findCredentialOwner(database, { tenantId, id: credentialId }));
+  return owner ? owner.service : '*';
 }

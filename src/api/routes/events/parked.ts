@@ -1,17 +1,15 @@
 import { z } from 'zod';
-import { requirePermission } from '../../../shared/access/permissions.ts';
 import { eventRow } from '../../../shared/events/catalogue.ts';
 import { discardParked, retryParked } from '../../../shared/events/parked.ts';
-import { acceptedSchema, eventSchema, viewEvent } from '../../../shared/events/view.ts';
+import { acceptedSchema, eventSchema, viewEvent } from '../../../shared/events/schema.ts';
 import { sendEventHints } from '../../../shared/queue/hints.ts';
-import type { EventDoc } from '../../../shared/store/lifecycle/events.ts';
+import { type EventDoc, listEvents } from '../../../shared/store/lifecycle/events.ts';
 import { type Api, type App, actorOf, callerOf } from '../../http/context.ts';
-import { pageOf, pageQuery, placeOf, toPage } from '../../http/paging.ts';
+import { addList, BY_ID } from '../../http/list-route.ts';
 import { refusals } from '../../http/problem.ts';
 
 const tags = ['events'];
 const params = z.object({ id: z.string().max(100) });
-const listQuery = pageQuery.extend({ status: eventSchema.shape.status.optional() });
 
 /** `GET /v1/events`, and what a person decides on a parked one: `POST /v1/events/{id}/{retry,discard}`. */
 export function parkedEventRoutes(app: App, api: Api): void {
@@ -21,37 +19,17 @@ export function parkedEventRoutes(app: App, api: Api): void {
 }
 
 function listRoute(app: App, { deps }: Api): void {
-  app.get(
-    '/v1/events',
-    {
-      schema: {
-        tags,
-        summary: 'Events, the newest first; `status=parked` are those that wait for a person',
-        querystring: listQuery,
-        response: { 200: pageOf(eventSchema), ...refusals },
-      },
-    },
-    async (request) => {
-      const { tenantId } = callerOf(request);
-      requirePermission(callerOf(request), 'events', 'read');
-      const rows = await find(deps, tenantId, request.query);
-      return toPage(rows, request.query.limit, { keyOf: (doc) => doc._id, view: viewEvent });
-    },
-  );
-}
-
-async function find(
-  { database }: Api['deps'],
-  tenantId: string,
-  query: z.infer<typeof listQuery>,
-): Promise<EventDoc[]> {
-  const before = placeOf(query.cursor);
-  return await database
-    .collection('events')
-    .find({ tenantId, ...(query.status && { status: query.status }), ...(before && { _id: { $lt: before } }) })
-    .sort({ _id: -1 })
-    .limit(query.limit + 1)
-    .toArray();
+  addList(app, {
+    path: '/v1/events',
+    permission: { resource: 'events', action: 'read' },
+    tags,
+    summary: 'Events, the newest first; `status=parked` are those that wait for a person',
+    filters: { status: eventSchema.shape.status.optional() },
+    order: BY_ID,
+    rows: (page) => listEvents(deps.database, page),
+    item: eventSchema,
+    view: viewEvent,
+  });
 }
 
 function decisionRoute(app: App, { deps }: Api, decision: 'retry' | 'discard', summary: string): void {
@@ -62,9 +40,11 @@ function decisionRoute(app: App, { deps }: Api, decision: 'retry' | 'discard', s
   };
   app.post(
     `/v1/events/:id/${decision}`,
-    { schema: { tags, summary, params, response: { 202: acceptedSchema, ...refusals } } },
+    {
+      config: { permission: { resource: 'events', action: 'manage' } },
+      schema: { tags, summary, params, response: { 202: acceptedSchema, ...refusals } },
+    },
     async (request, reply) => {
-      requirePermission(callerOf(request), 'events', 'manage');
       const { tenantId } = callerOf(request);
       const eventId = request.params.id;
       await tell(await act(deps, { tenantId, eventId, actor: actorOf(request) }));

@@ -1,16 +1,12 @@
 import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import { findAddress, verifyDelivery } from '../../../shared/incidents/alerts/address.ts';
 import { acceptLeaks } from '../../../shared/incidents/alerts/intake.ts';
 import { type AlertRefusal, makeAlertRefusalRecord } from '../../../shared/incidents/alerts/refusals.ts';
-import {
-  type AlertSource,
-  loadAlertSources,
-  type VerifiedDelivery,
-} from '../../../shared/incidents/alerts/sources/contract.ts';
+import type { AlertSource } from '../../../shared/incidents/alerts/sources/contract.ts';
+import { loadAlertSources } from '../../../shared/incidents/alerts/sources/load.ts';
 import { AppError, toAppError } from '../../../shared/platform/errors.ts';
-import { Secret } from '../../../shared/platform/secret.ts';
 import { currentTraceparent } from '../../../shared/platform/traceparent.ts';
-import type { AlertSourceDoc } from '../../../shared/store/compromise/alert-sources.ts';
 import { type Api, type App, originOf } from '../../http/context.ts';
 import { refusals, sendProblem, toHttpError } from '../../http/problem.ts';
 
@@ -33,15 +29,8 @@ export function alertRoutes(app: App, api: Api): void {
     const child = scope as App;
     const sources = await openSources(api);
     const record = makeAlertRefusalRecord(api.deps);
-    // The signature is over the bytes as they came, whatever type they claim to be.
-    child.removeAllContentTypeParsers();
-    child.addContentTypeParser('*', { parseAs: 'buffer' }, (_, raw, done) => done(null, raw));
-    child.setErrorHandler(async (thrown, request, reply) => {
-      const error = toHttpError(thrown);
-      if (isRefusal(error))
-        await record({ ...(await addressee(api, request)), reason: reasonOf(error), origin: originOf(request) });
-      return sendProblem(api.deps.log, error, request, reply);
-    });
+    takeAnyBody(child);
+    recordRefusals(child, api, record);
     for (const url of ['/v1/alerts/:source/:id', '/v1/alerts/:source']) {
       child.post(
         url,
@@ -74,57 +63,23 @@ async function openSources({ deps }: Api): Promise<Map<string, AlertSource>> {
   return new Map([...plugins].map(([name, plugin]) => [name, plugin.create(deps)]));
 }
 
-async function receive(
-  api: Api,
-  sources: Map<string, AlertSource>,
-  record: (refusal: AlertRefusal) => Promise<void>,
-  request: FastifyRequest,
-): Promise<{ code: 200 | 202; body: unknown }> {
-  const { source: name, id } = request.params as Params;
-  const source = sources.get(name);
-  if (!source) throw new AppError('not_found');
-  const doc = id === undefined ? null : await findSource(api, name, id);
-  const verified = await verify(api, source, doc, request);
-  const sent = {
-    source: name,
-    sourceId: doc?._id ?? name,
-    tenantId: doc?.tenantId ?? null,
-    origin: originOf(request),
-    traceparent: currentTraceparent(),
-  };
-  const results = await acceptLeaks(api.deps, sent, verified);
-  for (const { status } of results) api.metrics.events.inc({ status: status === 'unmatched' ? 'rejected' : status });
-  if (results.some(({ status }) => status === 'duplicate')) {
-    const { tenantId, origin } = sent;
-    await record({ tenantId, source: name, sourceId: doc?._id ?? null, reason: 'replayed', origin });
-  }
-  const { status, body } = verified.answer(results);
-  return { code: status, body };
+/** The signature is over the bytes as they came, whatever type they claim to be. */
+function takeAnyBody(app: App): void {
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_, raw, done) => done(null, raw));
 }
 
-async function verify(
-  { deps }: Api,
-  source: AlertSource,
-  doc: AlertSourceDoc | null,
-  request: FastifyRequest,
-): Promise<VerifiedDelivery> {
-  const raw = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
-  const headers = request.headers as Record<string, string | undefined>;
-  const delivery = { raw, headers, now: deps.clock.now() };
-  if (doc === null) {
-    if (!source.verifyShared) throw new AppError('not_found');
-    return source.verifyShared(delivery);
-  }
-  const context = { tenantId: doc.tenantId, objectId: doc._id, generation: 1 };
-  const secret = new Secret(await deps.sealer.open(doc.secret.jwe!, context));
-  return source.verify(delivery, [secret]);
-}
+type RecordRefusal = (refusal: AlertRefusal) => Promise<void>;
 
-async function findSource({ deps }: Api, source: string, id: string): Promise<AlertSourceDoc> {
-  // The address is what names the tenant, so this one read cannot filter on it.
-  const doc = await deps.database.collection('alert_sources').findOne({ _id: id });
-  if (!doc || doc.source !== source || doc.revokedAt) throw new AppError('not_found');
-  return doc;
+/** Puts what is refused on the record of the tenant that it was meant for, then answers as everywhere. */
+function recordRefusals(app: App, { deps }: Api, record: RecordRefusal): void {
+  app.setErrorHandler(async (thrown, request, reply) => {
+    const error = toHttpError(thrown);
+    if (isRefusal(error)) {
+      await record({ ...(await addressee(deps, request)), reason: reasonOf(error), origin: originOf(request) });
+    }
+    return sendProblem(deps.log, error, request, reply);
+  });
 }
 
 function isRefusal(error: AppError): boolean {
@@ -136,13 +91,38 @@ function reasonOf(error: AppError): string {
   return error.internal ?? error.code;
 }
 
-/** Whom a refused delivery was meant for. */
+/** The tenant's source that a refused delivery was meant for; null fields where the address names none. */
 async function addressee(
-  api: Api,
+  deps: Api['deps'],
   request: FastifyRequest,
 ): Promise<Pick<AlertRefusal, 'tenantId' | 'source' | 'sourceId'>> {
   const { source = '', id } = request.params as Partial<Params>;
-  const doc = id === undefined ? null : await findSource(api, source, id).catch(toAppError);
+  const doc = id === undefined ? null : await findAddress(deps, { source, id }).catch(toAppError);
   const isKnown = doc !== null && !(doc instanceof AppError);
   return { source: source.slice(0, 40), tenantId: isKnown ? doc.tenantId : null, sourceId: isKnown ? doc._id : null };
+}
+
+async function receive(
+  { deps, metrics }: Api,
+  sources: Map<string, AlertSource>,
+  record: RecordRefusal,
+  request: FastifyRequest,
+): Promise<{ code: 200 | 202; body: unknown }> {
+  const { source: name, id } = request.params as Params;
+  const source = sources.get(name);
+  if (!source) throw new AppError('not_found');
+  const doc = id === undefined ? null : await findAddress(deps, { source: name, id });
+  const raw = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
+  const headers = request.headers as Record<string, string | undefined>;
+  const verified = await verifyDelivery(deps, source, doc, { raw, headers, now: deps.clock.now() });
+  const tenantId = doc?.tenantId ?? null;
+  const origin = originOf(request);
+  const sent = { source: name, sourceId: doc?._id ?? name, tenantId, origin, traceparent: currentTraceparent() };
+  const results = await acceptLeaks(deps, sent, verified);
+  for (const { status } of results) metrics.events.inc({ status: status === 'unmatched' ? 'rejected' : status });
+  if (results.some(({ status }) => status === 'duplicate')) {
+    await record({ tenantId, source: name, sourceId: doc?._id ?? null, reason: 'replayed', origin });
+  }
+  const { status, body } = verified.answer(results);
+  return { code: status, body };
 }

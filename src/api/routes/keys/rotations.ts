@@ -1,18 +1,20 @@
 import { z } from 'zod';
 import { FIRST_TENANT_ID } from '../../../shared/access/bootstrap.ts';
-import { requirePermission } from '../../../shared/access/permissions.ts';
-import { findRotation, ownerOf, requestRotation } from '../../../shared/keys/rotation/requests.ts';
+import { ownerOf, requestRotation } from '../../../shared/keys/rotation/requests.ts';
 import { keyRotationSchema, newKeyRotationSchema, viewKeyRotation } from '../../../shared/keys/schema.ts';
 import { AppError } from '../../../shared/platform/errors.ts';
 import type { PrincipalDoc } from '../../../shared/store/access/principals.ts';
 import { SYSTEM_TENANT_ID } from '../../../shared/store/access/tenants.ts';
+import { findKeyRotation } from '../../../shared/store/keys/key-rotations.ts';
 import { type Api, type App, actorOf, callerOf } from '../../http/context.ts';
+import type { RoutePermission } from '../../http/permission.ts';
 import { refusals } from '../../http/problem.ts';
 
 const tags = ['keys'];
+const permission: RoutePermission = { resource: 'keys', action: 'manage' };
 
 /** `/v1/keys/rotations`: the caller's own data keys; the root key for principals of the first tenant only. */
-export function keyRoutes(app: App, api: Api): void {
+export function keyRotationRoutes(app: App, api: Api): void {
   createRoute(app, api);
   showRoute(app, api);
 }
@@ -21,6 +23,7 @@ function createRoute(app: App, { deps }: Api): void {
   app.post(
     '/v1/keys/rotations',
     {
+      config: { permission },
       schema: {
         tags,
         summary: 'Rotates a key in the background, or shows the rotation of that kind that is under way',
@@ -34,7 +37,6 @@ function createRoute(app: App, { deps }: Api): void {
     async (request, reply) => {
       const caller = callerOf(request);
       const { kind } = request.body;
-      requirePermission(caller, 'keys', 'manage');
       if (kind === 'root' && !isOperator(caller)) {
         throw new AppError('permission_denied', {
           detail: 'Only a principal of the first tenant rotates the root key.',
@@ -53,6 +55,7 @@ function showRoute(app: App, { deps }: Api): void {
   app.get(
     '/v1/keys/rotations/:id',
     {
+      config: { permission },
       schema: {
         tags,
         summary: 'The progress of a rotation',
@@ -62,10 +65,9 @@ function showRoute(app: App, { deps }: Api): void {
     },
     async (request) => {
       const caller = callerOf(request);
-      requirePermission(caller, 'keys', 'manage');
-      const { id: _id } = request.params;
-      const own = await findRotation(deps, { _id, tenantId: caller.tenantId });
-      const rotation = own ?? (isOperator(caller) && (await findRotation(deps, { _id, tenantId: SYSTEM_TENANT_ID })));
+      const { id } = request.params;
+      const find = (tenantId: string) => findKeyRotation(deps.database, { tenantId, id });
+      const rotation = (await find(caller.tenantId)) ?? (isOperator(caller) && (await find(SYSTEM_TENANT_ID)));
       if (!rotation) throw new AppError('not_found');
       return viewKeyRotation(rotation);
     },

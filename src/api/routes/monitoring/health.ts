@@ -9,8 +9,8 @@ const readySchema = z.object({ status: z.enum(['ready', 'not_ready']), checks: z
 const config = { open: true } as const;
 const tags = ['operation'];
 
-/** `/healthz`: the process lives. `/readyz`: it can serve. `/metrics`: Prometheus. All open to anyone. */
-export function healthRoutes(app: App, api: Api): void {
+/** `/healthz`: the process lives. `/readyz`: it can serve. `/metrics`: for Prometheus. All are open to anyone. */
+export function monitoringRoutes(app: App, api: Api): void {
   const alive = z.object({ status: z.literal('ok') });
   app.get(
     '/healthz',

@@ -1,6 +1,5 @@
 import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import { requirePermission } from '../../../shared/access/permissions.ts';
 import { makeComplianceReport } from '../../../shared/report/compliance.ts';
 import { toCsv } from '../../../shared/report/csv.ts';
 import { REPORT_CSP, toHtml } from '../../../shared/report/html.ts';
@@ -17,10 +16,11 @@ const query = z.object({
 });
 
 /** `GET /v1/reports/compliance`. */
-export function reportRoutes(app: App, { deps }: Api): void {
+export function complianceRoutes(app: App, { deps }: Api): void {
   app.get(
     '/v1/reports/compliance',
     {
+      config: { permission: { resource: 'reports', action: 'read' } },
       schema: {
         tags: ['reports'],
         summary: 'The compliance report, as JSON, CSV or a page to print',
@@ -43,26 +43,34 @@ export function reportRoutes(app: App, { deps }: Api): void {
     },
     async (request, reply) => {
       const { tenantId } = callerOf(request);
-      requirePermission(callerOf(request), 'reports', 'read');
-      const { dormantAfterDays } = request.query;
+      const { dormantAfterDays, format } = request.query;
       const report = await makeComplianceReport(deps, { tenantId, dormantAfterDays });
-      reply.header('vary', 'accept');
-      switch (request.query.format ?? wantedFormat(request)) {
-        case 'csv':
-          reply.header(
-            'content-disposition',
-            `attachment; filename="compliance-${report.generatedAt.slice(0, 10)}.csv"`,
-          );
-          return reply.type('text/csv; charset=utf-8').send(toCsv(report) as never);
-        case 'html':
-          reply.header('content-security-policy', REPORT_CSP);
-          return reply.type('text/html; charset=utf-8').send(toHtml(report) as never);
-        default:
-          return reply.type('application/json; charset=utf-8').send(report as never);
-      }
+      const { type, headers, body } = RENDERINGS[format ?? wantedFormat(request)](report);
+      return reply
+        .headers({ vary: 'accept', ...headers })
+        .type(type)
+        .send(body as never);
     },
   );
 }
+
+type Report = Awaited<ReturnType<typeof makeComplianceReport>>;
+
+type Rendering = { type: string; headers?: Record<string, string>; body: unknown };
+
+const RENDERINGS: Record<Format, (report: Report) => Rendering> = {
+  json: (report) => ({ type: 'application/json; charset=utf-8', body: report }),
+  csv: (report) => {
+    const filename = `compliance-${report.generatedAt.slice(0, 10)}.csv`;
+    const headers = { 'content-disposition': `attachment; filename="${filename}"` };
+    return { type: 'text/csv; charset=utf-8', headers, body: toCsv(report) };
+  },
+  html: (report) => ({
+    type: 'text/html; charset=utf-8',
+    headers: { 'content-security-policy': REPORT_CSP },
+    body: toHtml(report),
+  }),
+};
 
 const TYPES: Record<string, Format> = { 'text/html': 'html', 'text/csv': 'csv', 'application/json': 'json' };
 

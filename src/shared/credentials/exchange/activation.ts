@@ -3,17 +3,15 @@
 import { settled } from '../../events/settling.ts';
 import { AppError } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
-import type { Change } from '../../store/commit.ts';
-import { aboutCredential, makeEntry } from '../../store/entry.ts';
-import { RELEASED } from '../../store/lease.ts';
-import type { CredentialDoc, CredentialKind } from '../../store/lifecycle/credentials.ts';
+import type { Change, Operation } from '../../store/commit.ts';
+import { type CredentialDoc, type CredentialKind, findLivingCredential } from '../../store/lifecycle/credentials.ts';
 import type { EventDoc } from '../../store/lifecycle/events.ts';
 import type { WorkerDeps } from '../../work/job.ts';
 import { asRead } from '../../work/leases.ts';
-import { transit } from '../lifecycle.ts';
-import { type Generation, generationFields, generationUpdate } from '../secret-generation.ts';
+import { credentialChange } from '../change.ts';
+import { type Generation, generationDue, generationFields } from '../secret-generation.ts';
 
-/** What an event says of the credential that it brings to life. */
+/** The fields of a credential that the event which brings it to life determines. */
 export type Birth = {
   service: string;
   subject: string;
@@ -30,9 +28,7 @@ export async function findOrDraft(
   birth: Birth,
 ): Promise<{ doc: CredentialDoc; isNew: boolean }> {
   const { service, subject } = birth;
-  const existing = await deps.database
-    .collection('credentials')
-    .findOne({ tenantId: event.tenantId, service, subject, state: { $ne: 'destroyed' } });
+  const existing = await findLivingCredential(deps.database, { tenantId: event.tenantId, service, subject });
   return existing ? { doc: existing, isNew: false } : { doc: draft(deps, event.tenantId, birth), isNew: true };
 }
 
@@ -75,49 +71,23 @@ export function activationChange(
   deps: Pick<WorkerDeps, 'clock' | 'random' | 'workerId'>,
   { event, doc, isNew, birth, next }: Activation,
 ): Change {
-  const { state, entry } = transit('activate', doc.state);
+  const { kind, issuer, resource, policy } = birth;
+  const activated = credentialChange(deps, doc, {
+    transition: 'activate',
+    set: { ...generationFields(next), kind, issuer, resource, policy, lease: null },
+    due: generationDue(next),
+    ...(isNew ? { isNew } : { expect: asRead(doc) }),
+    actor: { kind: 'principal', id: event.principalId, ...event.origin },
+    eventId: event._id,
+    detail: { generation: next.generation, cause: event.type, kind },
+  });
   const done = settled(deps, null);
-  const rotate = birth.policy.rotateEveryMs ? { rotate: new Date(next.at + birth.policy.rotateEveryMs) } : {};
-  const about = { kind: birth.kind, issuer: birth.issuer, resource: birth.resource, policy: birth.policy };
-  return {
-    operations: [
-      isNew
-        ? {
-            in: 'credentials',
-            insert: { ...doc, ...about, ...generationFields(next), state, due: { ...datesOf(next), ...rotate } },
-          }
-        : {
-            in: 'credentials',
-            update: asRead(doc),
-            set: generationUpdate(next, {
-              ...about,
-              ...RELEASED,
-              state,
-              blocked: null,
-              ...(rotate.rotate && { 'due.rotate': rotate.rotate }),
-            }),
-          },
-      {
-        in: 'events',
-        update: { _id: event._id, tenantId: event.tenantId, fence: event.fence },
-        set: { ...done, $set: { ...done.$set, credentialId: doc._id } },
-      },
-    ],
-    entries: [
-      makeEntry(deps, {
-        ...aboutCredential(doc),
-        type: entry,
-        actor: { kind: 'principal', id: event.principalId, ...event.origin },
-        eventId: event._id,
-        detail: { generation: next.generation, cause: event.type, kind: birth.kind },
-      }),
-    ],
+  const settling: Operation = {
+    in: 'events',
+    update: { _id: event._id, tenantId: event.tenantId, fence: event.fence },
+    set: { ...done, $set: { ...done.$set, credentialId: doc._id } },
   };
-}
-
-function datesOf(next: Generation) {
-  const pairs = Object.entries(next.due).filter(([, at]) => at !== undefined);
-  return Object.fromEntries(pairs.map(([what, at]) => [what, new Date(at as number)]));
+  return { operations: [...activated.operations, settling], entries: activated.entries };
 }
 
 /** An existing credential is held by another worker: come back soon. */

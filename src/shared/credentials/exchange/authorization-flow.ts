@@ -1,16 +1,21 @@
 /**
- * The way of a person through a provider's consent. Each step is bound to the one before: the state (single use, kept as
- * a hash) to the request, a cookie to the browser that passed our start page, `iss` to the provider (RFC 9207).
+ * The steps of a person through a provider's consent. Each is bound to the one before: the state (single use, kept as a
+ * hash) to the request, a cookie to the browser that passed our start page, `iss` to the provider (RFC 9207).
  */
 import { hash, timingSafeEqual } from 'node:crypto';
 import { isOver } from '../../access/api-keys.ts';
 import { acceptEvents } from '../../events/accept.ts';
-import { AppError, type ErrorCode, toAppError } from '../../platform/errors.ts';
+import { AppError, type ErrorCode } from '../../platform/errors.ts';
 import type { Deps } from '../../runtime/deps.ts';
+import { findPrincipal } from '../../store/access/principals.ts';
 import type { Origin } from '../../store/base/document.ts';
 import { makeEntry } from '../../store/entry.ts';
-import type { AuthorizationDoc } from '../../store/lifecycle/authorizations.ts';
-import type { EventDoc } from '../../store/lifecycle/events.ts';
+import {
+  type AuthorizationDoc,
+  bindAuthorization,
+  findAuthorizationByStateHash,
+} from '../../store/lifecycle/authorizations.ts';
+import { type EventDoc, findEvent } from '../../store/lifecycle/events.ts';
 import type { CallbackQuery } from './authorization-schema.ts';
 
 /** How long a person has for consent. Milliseconds. */
@@ -33,8 +38,7 @@ export function hashOf(value: string): string {
 /** The authorization of a state that may still be used. Throws `state_invalid`. */
 export async function findAuthorization(deps: FlowDeps, state: string | undefined): Promise<AuthorizationDoc> {
   if (state === undefined) throw invalidState();
-  // The state is what names the tenant, so this one read cannot filter on it.
-  const doc = await deps.database.collection('authorizations').findOne({ _id: hashOf(state) });
+  const doc = await findAuthorizationByStateHash(deps.database, hashOf(state));
   if (!doc || doc.usedAt || doc.expiresAt.getTime() <= deps.clock.now()) throw invalidState();
   return doc;
 }
@@ -42,11 +46,7 @@ export async function findAuthorization(deps: FlowDeps, state: string | undefine
 /** Ties the flow to the first browser that comes. Throws `state_invalid` for any other. */
 export async function bindBrowser(deps: FlowDeps, doc: AuthorizationDoc, cookie: string): Promise<void> {
   if (doc.browserHash !== null) return assertBrowser(doc, cookie);
-  const { _id, tenantId } = doc;
-  const browserHash = hashOf(cookie);
-  const authorizations = deps.database.collection('authorizations');
-  const bound = await authorizations.updateOne({ _id, tenantId, browserHash: null }, { $set: { browserHash } });
-  if (bound.matchedCount === 0) throw invalidState();
+  if (!(await bindAuthorization(deps.database, doc, hashOf(cookie)))) throw invalidState();
 }
 
 /** Throws `state_invalid` unless the cookie is that of the browser which passed our start page. */
@@ -83,14 +83,12 @@ export async function completeAuthorization(
 ): Promise<string> {
   const { query, origin } = answer;
   const provider = deps.providers.get(doc.service);
-  const isForeign = query.iss !== undefined && provider.issuer !== null && query.iss !== provider.issuer;
-  if (isForeign) throw await refuse(deps, doc, origin, 'issuer_mismatch');
+  const isAnotherIssuer = query.iss !== undefined && provider.issuer !== null && query.iss !== provider.issuer;
+  if (isAnotherIssuer) throw await refuse(deps, doc, origin, 'issuer_mismatch');
   if (query.error !== undefined || !query.code) throw await refuse(deps, doc, origin, 'consent_denied');
-  const principal = await deps.database
-    .collection('principals')
-    .findOne({ _id: doc.principalId, tenantId: doc.tenantId, revokedAt: null })
-    .catch(asStoreError);
-  if (!principal || isOver(principal, deps.clock.now())) throw await refuse(deps, doc, origin, 'state_invalid');
+  const principal = await findPrincipal(deps.database, { tenantId: doc.tenantId, id: doc.principalId });
+  const isGone = !principal || principal.revokedAt !== null || isOver(principal, deps.clock.now());
+  if (isGone) throw await refuse(deps, doc, origin, 'state_invalid');
   const event = {
     specversion: '1.0',
     id: doc._id,
@@ -109,7 +107,7 @@ export async function completeAuthorization(
   const [receipt] = await acceptEvents(deps, { principal, origin, traceparent: answer.traceparent }, [event]);
   if (receipt?.status === 'rejected') throw await refuse(deps, doc, origin, receipt.problem.code);
   if (receipt?.status !== 'accepted') throw invalidState();
-  // What was accepted goes on; without the mark a second answer is still a duplicate of this event.
+  // The accepted event goes on; without the mark a second answer is still a duplicate of it.
   await markUsed(deps, doc, origin, { eventId: receipt.eventId }).catch((err) =>
     deps.log.warn({ err, eventId: receipt.eventId }, 'an authorization could not be marked as used'),
   );
@@ -119,20 +117,16 @@ export async function completeAuthorization(
 /** Waits a while for an event to settle; resolves to it as it then is. */
 export async function awaitEvent(
   deps: FlowDeps,
-  ref: { _id: string; tenantId: string },
+  ref: { tenantId: string; id: string },
   stopping: AbortSignal,
 ): Promise<EventDoc> {
   const giveUpAt = deps.clock.now() + WAIT_MS;
   for (;;) {
-    const doc = await deps.database.collection('events').findOne(ref).catch(asStoreError);
+    const doc = await findEvent(deps.database, ref);
     if (!doc) throw new AppError('not_found');
     if (doc.settledAt || doc.status === 'parked' || deps.clock.now() >= giveUpAt || stopping.aborted) return doc;
     await deps.clock.sleep(POLL_MS, stopping);
   }
-}
-
-function asStoreError(error: unknown): never {
-  throw toAppError(error);
 }
 
 async function openVerifier(deps: FlowDeps, doc: AuthorizationDoc): Promise<string> {

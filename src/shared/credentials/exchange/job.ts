@@ -3,21 +3,21 @@
  * takes in secrets that an app hands over. A code is good for one call, so a call that may have been made is not repeated.
  */
 import { z } from 'zod';
-import { verdictOn } from '../../events/settling.ts';
+import { settledOrPostponed } from '../../events/settling.ts';
 import { AppError, toAppError } from '../../platform/errors.ts';
 import type { Provider, TokenReply } from '../../providers/contract.ts';
 import { makeEntry } from '../../store/entry.ts';
-import type { CredentialDoc } from '../../store/lifecycle/credentials.ts';
-import type { EventDoc } from '../../store/lifecycle/events.ts';
+import { type CredentialDoc, findCredential } from '../../store/lifecycle/credentials.ts';
+import { type EventDoc, findEvent, findEventById, OPEN_EVENT_STATUSES } from '../../store/lifecycle/events.ts';
 import { defineJob, type WorkerDeps } from '../../work/job.ts';
 import type { OpenAction } from '../../work/journal.ts';
 import { type Hold, hold } from '../../work/leases.ts';
-import { keepInJournal, persist, retryWhileKeysAreDown, retryWhileStoreIsDown } from '../../work/persist.ts';
+import { keepInJournal, persist, retryWhileKeysAreDown, retryWhileStoreIsDown } from '../../work/outages.ts';
 import { type Generation, generationSchema, makeGeneration, placeGeneration } from '../secret-generation.ts';
 import { activationChange, type Birth, busy, findOrDraft } from './activation.ts';
 import { sourceOf } from './secret-sources.ts';
 
-const OPEN = { status: { $in: ['accepted', 'processing'] } };
+const OPEN = { status: { $in: OPEN_EVENT_STATUSES } };
 
 export const createExchangeJob = defineJob('exchange', (deps) => ({
   async process(payload, signal) {
@@ -54,7 +54,7 @@ async function bringToLife(deps: WorkerDeps, event: EventDoc, held: Held, signal
   if (source.once && event.interrupted) throw new AppError('exchange_interrupted');
   const provider = deps.providers.get((data as { service: string }).service);
   const birth = source.birth(provider, data as never);
-  // The credential is held before the code is spent: whoever holds it now delays us, and costs nothing.
+  // The credential is held before the code is spent: another holder delays us now, and costs nothing.
   const target = await acquire(deps, event, birth);
   try {
     if (!held.isFresh(event._id)) throw new AppError('interrupted', { internal: 'the lease is too old to send under' });
@@ -96,18 +96,19 @@ const MAX_RACES = 100;
 const RACE_PAUSE_MS = 300;
 
 /**
- * Writes the reply as the next generation of the target, or of whatever has taken the target's place meanwhile. Whoever
- * took the event over while MongoDB was away has given it up; the answer is better than that.
+ * Writes the reply as the next generation of the target, or of what the target has become meanwhile. A worker that took the event
+ * over while MongoDB was away has given it up; the answer is better than that.
  */
 async function activate(deps: WorkerDeps, arrival: Arrival, first: Target): Promise<void> {
   const { provider, birth, reply, signal } = arrival;
   let event: EventDoc | null = arrival.event;
+  const ref = { tenantId: event.tenantId, id: event._id };
   if (await commitTo(event, first)) return;
+  // A quarantine that came meanwhile leaves the lease ours: it must end before the credential can be taken as it is now.
+  await first.end();
   for (let race = 0; race < MAX_RACES; race += 1) {
     await deps.clock.sleep(RACE_PAUSE_MS, signal);
-    event = await retryWhileStoreIsDown(deps, signal, () =>
-      deps.database.collection('events').findOne({ _id: arrival.event._id }),
-    );
+    event = await retryWhileStoreIsDown(deps, signal, () => findEvent(deps.database, ref));
     if (!event || event.status === 'succeeded') return;
     const target = await acquire(deps, event, birth).catch(toAppError);
     if (target instanceof AppError) continue;
@@ -129,7 +130,7 @@ async function activate(deps: WorkerDeps, arrival: Arrival, first: Target): Prom
 
 type Activation = { event: EventDoc; doc: CredentialDoc; isNew: boolean; birth: Birth; next: Generation };
 
-/** False when someone else was faster with the same credential or event: look again. */
+/** False when the credential or the event is not as it was read: look again. */
 async function commitActivation(deps: WorkerDeps, activation: Activation, signal: AbortSignal): Promise<boolean> {
   const { event, doc, isNew, birth, next: sealed } = activation;
   keepInJournal(deps, event, { doc: isNew ? { ...doc } : { _id: doc._id }, isNew, birth, next: sealed });
@@ -140,7 +141,7 @@ async function commitActivation(deps: WorkerDeps, activation: Activation, signal
 
 async function recordFailure(deps: WorkerDeps, event: EventDoc, error: AppError, signal: AbortSignal): Promise<void> {
   const { service, subject } = event.data as { service?: string; subject?: string };
-  const verdict = verdictOn(deps, event, error);
+  const verdict = settledOrPostponed(deps, event, error);
   await persist(
     deps,
     {
@@ -177,17 +178,16 @@ const replySchema = z.object({
 });
 
 /**
- * What a dead process left: an answer that was not committed. Whoever has taken the event over meanwhile finds that it was
+ * Commits an answer that a dead process received and did not commit. A worker that takes the event over meanwhile finds that it was
  * interrupted and gives it up; the answer is better than that, so it is written whatever the event's fence.
  */
 async function recoverAction(deps: WorkerDeps, action: OpenAction): Promise<void> {
   const left = replySchema.parse(action.reply);
   for (;;) {
-    const event = await deps.database.collection('events').findOne({ _id: action.id });
+    const event = await findEventById(deps.database, action.id);
     if (!event || event.status === 'succeeded') return;
-    const doc = left.isNew
-      ? revive(left.doc)
-      : await deps.database.collection('credentials').findOne({ _id: left.doc._id });
+    const { tenantId } = event;
+    const doc = left.isNew ? revive(left.doc) : await findCredential(deps.database, { tenantId, id: left.doc._id });
     if (!doc || doc.state === 'destroyed' || doc.generation !== left.next.generation - 1) return;
     const next = await placeGeneration(deps, doc, left.next);
     const { isNew, birth } = left;

@@ -1,28 +1,29 @@
 /**
- * Renews access tokens, with their refresh token (RFC 6749 §6) or by asking again in the client's own name (§4.4): what the
- * sweep found due, what a caller of the token release waits for, and what an event asked for. One job carries several
+ * Renews access tokens, with their refresh token (RFC 6749 §6) or by asking again in the client's own name (§4.4). The sweep
+ * found them due, a caller of the token release waits for them, or an event asks for it. One job carries several
  * credentials; each is refreshed under its lease and committed by itself.
  */
 
-import { openEvents, settleEvents } from '../../events/settling.ts';
+import { settleEvents } from '../../events/settling.ts';
 import { openMaterial } from '../../keys/material.ts';
 import { AppError, toAppError } from '../../platform/errors.ts';
 import type { Secret } from '../../platform/secret.ts';
 import type { Provider, TokenReply } from '../../providers/contract.ts';
-import type { CredentialDoc } from '../../store/lifecycle/credentials.ts';
-import type { EventDoc } from '../../store/lifecycle/events.ts';
+import { type CredentialDoc, findCredentialsById } from '../../store/lifecycle/credentials.ts';
+import { dropDatesAtRest } from '../../store/lifecycle/credentials-due.ts';
+import { type EventDoc, findOpenEvents } from '../../store/lifecycle/events.ts';
 import { defineJob, type WorkerDeps } from '../../work/job.ts';
 import type { OpenAction } from '../../work/journal.ts';
 import { type Hold, hold } from '../../work/leases.ts';
-import { keepInJournal, retryWhileKeysAreDown } from '../../work/persist.ts';
+import { keepInJournal, retryWhileKeysAreDown } from '../../work/outages.ts';
 import { isRenewable, isStale } from '../freshness.ts';
 import { type Generation, generationSchema, makeGeneration } from '../secret-generation.ts';
-import { clearDates, isToTend, tend } from './expiry-and-validation.ts';
+import { endOrValidate, isDueToEndOrValidate } from './expiry-and-validation.ts';
 import { adoptGeneration, commitRefresh, recordFailure } from './outcome.ts';
 
 export const createRefreshJob = defineJob('refresh', (deps) => ({
   async process(payload, signal) {
-    const events = await openEvents(deps, payload.eventIds ?? []);
+    const events = await findOpenEvents(deps.database, payload.eventIds ?? []);
     const asked = new Map(events.map((event) => [event.credentialId as string, event]));
     const ids = [...new Set([...(payload.credentialIds ?? []), ...asked.keys()])];
     if (ids.length === 0) return;
@@ -31,12 +32,10 @@ export const createRefreshJob = defineJob('refresh', (deps) => ({
     try {
       const wanted = held.docs.filter((doc) => isWanted(deps, doc, payload.reason, asked.get(doc._id)));
       await Promise.all(wanted.map((doc) => refreshOne(deps, { held, doc, signal })));
-      const toTend = held.docs.filter(isToTend);
-      await Promise.all(toTend.map((doc) => deps.placesAt(doc.service).take(() => tend(deps, doc, signal))));
-      await clearDates(
-        deps,
-        ids.filter((id) => !held.docs.some((doc) => doc._id === id)),
-      );
+      const others = held.docs.filter(isDueToEndOrValidate);
+      await Promise.all(others.map((doc) => deps.placesAt(doc.service).run(() => endOrValidate(deps, doc, signal))));
+      const notHeld = ids.filter((id) => !held.docs.some((doc) => doc._id === id));
+      await dropDatesAtRest(deps.database, notHeld);
     } finally {
       await held.end();
     }
@@ -66,17 +65,25 @@ type Task = {
 
 /** Never throws. The write takes up no place at the provider: the next call is made meanwhile. */
 async function refreshOne(deps: WorkerDeps, task: Task): Promise<void> {
-  await settle(deps, task, await ask(deps, task));
+  const answer = await ask(deps, task);
+  count(deps, task.doc, answer);
+  await settle(deps, task, answer);
 }
 
 /** The next generation, sealed and in the journal; an error to record; or null when nothing was begun. */
 type Answer = Generation | AppError | null;
 
+/** Counts what came of a refresh, before it is committed: what the journal commits later is not counted twice. */
+function count({ metrics }: Pick<WorkerDeps, 'metrics'>, { service }: CredentialDoc, answer: Answer): void {
+  if (answer === null) return;
+  metrics.refreshes.inc({ service, outcome: answer instanceof AppError ? answer.code : 'refreshed' });
+}
+
 async function ask(deps: WorkerDeps, task: Task): Promise<Answer> {
   try {
     return await deps
       .placesAt(task.doc.service)
-      .take(async () => (task.signal.aborted ? null : callProvider(deps, task)));
+      .run(async () => (task.signal.aborted ? null : callProvider(deps, task)));
   } catch (thrown) {
     return toAppError(thrown);
   }
@@ -155,14 +162,11 @@ async function assertUnspent(
   if (verdict === 'inactive' || (verdict === 'unknown' && crashed)) throw new AppError('refresh_outcome_unknown');
 }
 
-/** Events ask for a state of affairs: a refresh since they were accepted. Whoever brought it about, they are settled. */
+/** An event asks that the credential is refreshed after its acceptance. It is settled by any refresh since, whatever caused that. */
 async function settleRequests(deps: WorkerDeps, events: EventDoc[]): Promise<void> {
   if (events.length === 0) return;
   const ids = events.map((event) => event.credentialId as string);
-  const docs = await deps.database
-    .collection('credentials')
-    .find({ _id: { $in: ids } })
-    .toArray();
+  const docs = await findCredentialsById(deps.database, ids);
   const byId = new Map(docs.map((doc) => [doc._id, doc]));
   await settleEvents(
     deps,
@@ -184,7 +188,7 @@ function judge(event: EventDoc, doc: CredentialDoc | undefined): AppError | null
   return new AppError(doc.lastError?.code ?? 'interrupted', { retryAfterMs: 2_000 });
 }
 
-/** What a dead process left: an answer that was not committed. */
+/** Commits an answer that a dead process received and did not commit. */
 function recoverAction(deps: WorkerDeps, action: OpenAction): Promise<void> {
-  return adoptGeneration(deps, action.id, generationSchema.parse(action.reply), NEVER);
+  return adoptGeneration(deps, action.id, generationSchema.parse(action.reply), { signal: NEVER });
 }

@@ -1,36 +1,10 @@
+/** Fresh reads of credentials: those of many requests become one. */
 import { makeBatcher } from '../../platform/concurrency/batcher.ts';
 import { AppError } from '../../platform/errors.ts';
 import type { Deps } from '../../runtime/deps.ts';
-import type { CredentialDoc } from '../../store/lifecycle/credentials.ts';
+import { type CredentialGroup, findReleasable, type Releasable } from '../../store/lifecycle/credentials-release.ts';
 
 export type CredentialRef = { id: string; tenantId: string };
-
-const FIELDS = [
-  '_id',
-  'tenantId',
-  'service',
-  'subject',
-  'kind',
-  'state',
-  'generation',
-  'secret',
-  'scopes',
-  'tokenType',
-  'metadata',
-  'expiresAt',
-  'hasRefreshToken',
-  'due',
-  'claimed',
-  'lastError',
-  'blocked',
-  'secretChangedAt',
-  'lastReleasedAt',
-] as const satisfies (keyof CredentialDoc)[];
-
-const PROJECTION = Object.fromEntries(FIELDS.map((field) => [field, 1]));
-
-/** What a release needs to know of a credential. */
-export type Releasable = Pick<CredentialDoc, (typeof FIELDS)[number]>;
 
 /** Reads one credential of a tenant, fresh. Throws `not_found`, `store_unavailable`. */
 export type ReadCredential = (ref: CredentialRef) => Promise<Releasable>;
@@ -40,13 +14,16 @@ export function makeCredentialReader(deps: Pick<Deps, 'database'>): ReadCredenti
   return makeBatcher<CredentialRef, Releasable>((refs) => readAll(deps, refs), { maxSize: 500, maxConcurrent: 2 }).run;
 }
 
+/** The ids and tenants of many requests, each once, for one query. */
+export function groupOf(refs: CredentialRef[]): CredentialGroup {
+  return {
+    ids: [...new Set(refs.map(({ id }) => id))],
+    tenantIds: [...new Set(refs.map(({ tenantId }) => tenantId))],
+  };
+}
+
 async function readAll({ database }: Pick<Deps, 'database'>, refs: CredentialRef[]): Promise<(Releasable | Error)[]> {
-  const ids = [...new Set(refs.map(({ id }) => id))];
-  const tenants = [...new Set(refs.map(({ tenantId }) => tenantId))];
-  const found = await database
-    .collection('credentials')
-    .find({ _id: { $in: ids }, tenantId: { $in: tenants } }, { projection: PROJECTION, hint: { _id: 1 } })
-    .toArray();
+  const found = await findReleasable(database, groupOf(refs));
   const byId = new Map(found.map((doc) => [doc._id, doc]));
   return refs.map(({ id, tenantId }) => {
     const doc = byId.get(id);

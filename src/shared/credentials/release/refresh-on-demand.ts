@@ -1,8 +1,9 @@
 import { AppError } from '../../platform/errors.ts';
 import { PRIORITY } from '../../queue/jobs.ts';
 import type { Deps } from '../../runtime/deps.ts';
-import { assertReleasable, needsRefresh } from './permission-by-state.ts';
-import type { ReadCredential, Releasable } from './reader.ts';
+import type { Releasable } from '../../store/lifecycle/credentials-release.ts';
+import type { ReadCredential } from './grouped-reads.ts';
+import { assertReleasable, needsRefresh } from './state-refusals.ts';
 
 const POLL_MS = 20;
 const WAIT_MS = 10_000;

@@ -1,7 +1,8 @@
+/** Whether a credential may be released, as far as its state and its secret's end decide. */
 import { AppError, type ErrorCode } from '../../platform/errors.ts';
 import type { CredentialState } from '../../store/lifecycle/credentials.ts';
+import type { Releasable } from '../../store/lifecycle/credentials-release.ts';
 import { isRenewable, isStale } from '../freshness.ts';
-import type { Releasable } from './reader.ts';
 
 type Refusal = { code: ErrorCode; detail: string };
 
@@ -34,7 +35,7 @@ export function assertReleasable(doc: Releasable, now: number): void {
   }
 }
 
-/** Whether the token must be refreshed before it goes out. What cannot be refreshed goes out until its very end. */
+/** Whether the token must be refreshed before it goes out. One that cannot be refreshed goes out until its very end. */
 export function needsRefresh(doc: Releasable, now: number): boolean {
   return isRenewable(doc) && isStale(doc, now);
 }

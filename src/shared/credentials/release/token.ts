@@ -3,7 +3,7 @@
  * the next release. The entry is durable before the token leaves (promise 6).
  */
 
-import { requirePermission } from '../../access/permissions.ts';
+import { type Action, requirePermission } from '../../access/permissions.ts';
 import { openMaterial } from '../../keys/material.ts';
 import { makeBatcher } from '../../platform/concurrency/batcher.ts';
 import { AppError, toAppError } from '../../platform/errors.ts';
@@ -11,13 +11,13 @@ import { isoOrNull } from '../../platform/time.ts';
 import type { Deps } from '../../runtime/deps.ts';
 import type { Metrics } from '../../runtime/metrics.ts';
 import type { PrincipalDoc } from '../../store/access/principals.ts';
-import type { Entry } from '../../store/audit/inbox.ts';
+import { addToInbox, type Entry } from '../../store/audit/inbox.ts';
 import { aboutCredential, makeEntry } from '../../store/entry.ts';
-import type { CredentialDoc } from '../../store/lifecycle/credentials.ts';
+import { type Releasable, touchReleased } from '../../store/lifecycle/credentials-release.ts';
 import type { TokenRelease } from '../view.ts';
-import { makeDemand } from './demand.ts';
-import { assertReleasable, needsRefresh } from './permission-by-state.ts';
-import { type CredentialRef, makeCredentialReader, type Releasable } from './reader.ts';
+import { type CredentialRef, groupOf, makeCredentialReader } from './grouped-reads.ts';
+import { makeDemand } from './refresh-on-demand.ts';
+import { assertReleasable, needsRefresh } from './state-refusals.ts';
 
 export type ReleaseDeps = Pick<Deps, 'clock' | 'random' | 'log' | 'database' | 'sealer' | 'secrets' | 'hints'>;
 
@@ -41,13 +41,16 @@ export type Holds = (generation: number) => boolean;
 
 export type ReleaseCaller = { principal: PrincipalDoc; actor: Entry['actor']; stopping: AbortSignal };
 
+/** The action that a caller must be permitted on the credential's service. */
+export const RELEASE_ACTION = 'release' satisfies Action;
+
 /** A release time is worth a write when the last one that we know of is this old. */
 const TOUCH_EVERY_MS = 60_000;
 
 /** Looks at a credential that changes while it is released. */
 const MAX_ROUNDS = 4;
 
-/** Refusals of a caller or a state; anything else that goes wrong is a failure. */
+/** These refuse a caller or a state; any other error is a failure. */
 const DENIALS = ['permission_denied', 'credential_blocked', 'reauthorization_required'];
 
 export function makeReleaser(deps: ReleaseDeps, metrics: Pick<Metrics, 'releases'>): Releaser {
@@ -70,7 +73,7 @@ export function makeReleaser(deps: ReleaseDeps, metrics: Pick<Metrics, 'releases
     return viewRelease(doc, material.accessToken.reveal());
   };
 
-  /** A value beside MongoDB is gone as soon as another took its place: whoever read its name before looks again. */
+  /** A store beside MongoDB drops a value once another took its place. A release that read the old name looks again. */
   const wasReplaced = async (doc: Releasable, error: unknown) => {
     if (toAppError(error).code !== 'secret_unreadable' || doc.secret?.ref === undefined) return false;
     const now = await read({ id: doc._id, tenantId: doc.tenantId });
@@ -93,7 +96,7 @@ export function makeReleaser(deps: ReleaseDeps, metrics: Pick<Metrics, 'releases
   const releaseNewer: Releaser['releaseNewer'] = async (caller, id, holds) => {
     const doc = await read({ id, tenantId: caller.principal.tenantId });
     try {
-      requirePermission(caller.principal, doc.service, 'release');
+      requirePermission(caller.principal, doc.service, RELEASE_ACTION);
       const released = await attempt(doc, caller, holds);
       metrics.releases.inc({ service: doc.service, outcome: released ? 'released' : 'unchanged' });
       return released;
@@ -105,14 +108,14 @@ export function makeReleaser(deps: ReleaseDeps, metrics: Pick<Metrics, 'releases
     }
   };
 
-  // Who holds nothing is never told that nothing has changed.
+  // A caller that holds nothing is never told that nothing has changed.
   const release: Releaser['release'] = async (caller, id) =>
     (await releaseNewer(caller, id, () => false)) as TokenRelease;
 
   return { release, releaseNewer, idle };
 }
 
-/** What is written about releases: the entry, durable when `record` resolves, and the time of the last one, when it suits. */
+/** Writes about releases: the entry, durable when `record` resolves, and the time of the last one, when it suits. */
 function makeRecord(deps: ReleaseDeps) {
   const entries = makeBatcher<Entry, null>((group) => recordAll(deps, group), { maxSize: 1_000, maxConcurrent: 2 });
   const times = makeBatcher<CredentialRef, null>((group) => touchAll(deps, group), {
@@ -153,17 +156,12 @@ function viewRelease(doc: Releasable, accessToken: string): TokenRelease {
 }
 
 async function recordAll({ database }: ReleaseDeps, entries: Entry[]): Promise<null[]> {
-  await database.collection('audit_inbox').insertMany(entries, { ordered: false });
+  await addToInbox(database, entries);
   return entries.map(() => null);
 }
 
 /** Best effort: the log is the truth about accesses, this is a convenience of the list. */
 async function touchAll({ database, clock }: ReleaseDeps, refs: CredentialRef[]): Promise<null[]> {
-  const lastReleasedAt = new Date(clock.now());
-  const ids = [...new Set(refs.map(({ id }) => id))];
-  const tenants = [...new Set(refs.map(({ tenantId }) => tenantId))];
-  const where = { _id: { $in: ids }, tenantId: { $in: tenants } };
-  const set: Partial<CredentialDoc> = { lastReleasedAt };
-  await database.collection('credentials').updateMany(where, { $set: set });
+  await touchReleased(database, groupOf(refs), new Date(clock.now()));
   return refs.map(() => null);
 }

@@ -3,8 +3,8 @@ import { openMaterial } from '../../keys/material.ts';
 import type { Verdict } from '../../providers/contract.ts';
 import type { CredentialDoc } from '../../store/lifecycle/credentials.ts';
 import type { WorkerDeps } from '../../work/job.ts';
-import { makeCall } from '../rotation/call.ts';
-import { findRotator, loadRotators } from '../rotation/rotators/contract.ts';
+import { makeCall } from '../rotation/rotator-call.ts';
+import { findRotator, loadRotators } from '../rotation/rotators/catalogue.ts';
 
 export type ToldProvider = 'revoked' | 'unsupported' | 'nothing_to_revoke';
 
@@ -31,7 +31,7 @@ export async function revokeAtProvider(
   return 'revoked';
 }
 
-/** What the provider says of it afterwards: its 200 is no proof (RFC 7009 §2.2). Never throws. */
+/** The provider's word on the secret afterwards: its 200 is no proof (RFC 7009 §2.2). Never throws. */
 export async function verdictOf(deps: WorkerDeps, doc: CredentialDoc, signal: AbortSignal): Promise<Verdict> {
   try {
     const rotator = findRotator(await loadRotators(), doc);

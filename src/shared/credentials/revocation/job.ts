@@ -3,21 +3,22 @@
  * told, then the state says so: a revocation that is interrupted leaves a credential that nobody is given.
  */
 
-import { openEvents, settleEvents } from '../../events/settling.ts';
+import { settleEvents } from '../../events/settling.ts';
 import { contextOf } from '../../keys/material.ts';
 import { AppError, toAppError } from '../../platform/errors.ts';
-import { aboutCredential, makeEntry } from '../../store/entry.ts';
 import type { CredentialDoc } from '../../store/lifecycle/credentials.ts';
-import type { EventDoc } from '../../store/lifecycle/events.ts';
+import { findCredentialOwner } from '../../store/lifecycle/credentials-lookup.ts';
+import { type EventDoc, findOpenEvents } from '../../store/lifecycle/events.ts';
 import { defineJob, type WorkerDeps } from '../../work/job.ts';
 import { hold } from '../../work/leases.ts';
-import { persist } from '../../work/persist.ts';
-import { allows, type Transition, transit } from '../lifecycle.ts';
-import { revokeAtProvider, verdictOf } from './provider-revocation.ts';
+import { persist } from '../../work/outages.ts';
+import { credentialChange, type TransitionRequest } from '../change.ts';
+import { allows, transit } from '../lifecycle.ts';
+import { revokeAtProvider, verdictOf } from './at-provider.ts';
 
 export const createRevokeJob = defineJob('revoke', (deps) => ({
   async process(payload, signal) {
-    const events = await openEvents(deps, payload.eventIds ?? []);
+    const events = await findOpenEvents(deps.database, payload.eventIds ?? []);
     await Promise.all(
       events.map(async (event) => {
         const error = signal.aborted
@@ -49,61 +50,36 @@ async function revokeFor(deps: WorkerDeps, event: EventDoc, signal: AbortSignal)
 }
 
 async function absent(deps: WorkerDeps, event: EventDoc): Promise<AppError> {
-  const found = await deps.database
-    .collection('credentials')
-    .findOne({ _id: event.credentialId as string, tenantId: event.tenantId }, { projection: { _id: 1 } });
+  const { tenantId, credentialId: id } = event as EventDoc & { credentialId: string };
+  const found = await findCredentialOwner(deps.database, { tenantId, id });
   return new AppError(found ? 'interrupted' : 'not_found', { retryAfterMs: 500 });
 }
 
-type Step = {
+type Step = Pick<TransitionRequest, 'transition' | 'detail' | 'set'> & {
   doc: CredentialDoc;
   event: EventDoc;
-  transition: Transition;
-  detail?: Record<string, string>;
-  /** Beyond state and due dates. */
-  set?: Partial<CredentialDoc>;
   signal: AbortSignal;
 };
 
-/** Commits one transition with its entry and resolves to the credential after it. Throws `interrupted` when the lease is lost. */
-async function step(
-  deps: WorkerDeps,
-  { doc, event, transition, detail = {}, set = {}, signal }: Step,
-): Promise<CredentialDoc> {
-  const { state, entry } = transit(transition, doc.state);
-  const at = new Date(deps.clock.now());
-  const reason = typeof event.data.reason === 'string' ? event.data.reason : null;
-  // A rotation under way is wound up: a secret that it made good at the other side must not outlive this.
-  const due = doc.rotation ? { rotate: at } : {};
-  const fields = { ...set, state, due, claimed: {}, updatedAt: at, blocked: { reason: 'revocation', at } };
-  const outcome = await persist(
-    deps,
-    {
-      operations: [
-        {
-          in: 'credentials',
-          update: { _id: doc._id, tenantId: doc.tenantId, fence: doc.fence, state: doc.state },
-          set: { $set: fields },
-        },
-      ],
-      entries: [
-        makeEntry(deps, {
-          ...aboutCredential(doc),
-          type: entry,
-          actor: { kind: 'principal', id: event.principalId, ...event.origin },
-          eventId: event._id,
-          reason,
-          detail,
-        }),
-      ],
-    },
-    signal,
-  );
-  if (outcome !== 'committed') throw new AppError('interrupted', { retryAfterMs: 500 });
-  return { ...doc, ...fields };
+/**
+ * Commits one transition with its entry and resolves to the credential after it. A rotation under way goes on at once, to be
+ * wound up: a secret that it made good at the other side must not outlive this. Throws `interrupted` when the lease is lost.
+ */
+async function step(deps: WorkerDeps, { doc, event, signal, ...request }: Step): Promise<CredentialDoc> {
+  const change = credentialChange(deps, doc, {
+    ...request,
+    block: 'revocation',
+    ...(doc.rotation && { due: { rotate: new Date(deps.clock.now()) } }),
+    expect: { fence: doc.fence },
+    actor: { kind: 'principal', id: event.principalId, ...event.origin },
+    eventId: event._id,
+    reason: typeof event.data.reason === 'string' ? event.data.reason : null,
+  });
+  if ((await persist(deps, change, signal)) !== 'committed') throw new AppError('interrupted', { retryAfterMs: 500 });
+  return { ...doc, ...request.set, state: transit(request.transition, doc.state).state };
 }
 
-/** The record of the end comes first: what the store still holds after a crash is sealed, unnamed, and deleted on the retry. */
+/** The secret is deleted first: after a crash the retry deletes it again, which is harmless, and then records it. */
 async function destroy(deps: WorkerDeps, doc: CredentialDoc, event: EventDoc, signal: AbortSignal): Promise<void> {
   const { tenantId, _id: objectId } = doc;
   if (doc.secret) await deps.secrets.delete([{ context: contextOf(doc, doc.generation), stored: doc.secret }]);

@@ -3,72 +3,60 @@
  * made now; the overlap of the old and the new secret is waited for without one.
  */
 
-import { openEvents } from '../../events/settling.ts';
 import { inParallel } from '../../platform/concurrency/in-parallel.ts';
-import { once } from '../../platform/concurrency/once.ts';
 import { AppError, toAppError } from '../../platform/errors.ts';
-import type { CredentialDoc } from '../../store/lifecycle/credentials.ts';
-import type { EventDoc } from '../../store/lifecycle/events.ts';
+import { type CredentialDoc, findCredentialsById, findHeldCredential } from '../../store/lifecycle/credentials.ts';
+import { postponeClaimedRotations } from '../../store/lifecycle/credentials-due.ts';
+import { type EventDoc, findOpenEvents } from '../../store/lifecycle/events.ts';
 import { defineJob, type WorkerDeps } from '../../work/job.ts';
 import { hold } from '../../work/leases.ts';
-import type { Rotating, StepContext } from './call.ts';
-import { afterLease } from './commit.ts';
-import { recordFailure, recordUnplanned } from './failure.ts';
+import { allows } from '../lifecycle.ts';
 import { adoptMinted } from './mint.ts';
-import { findCredentials, givenUp, isFulfilled, settleRequests, strictest } from './requests.ts';
-import { chooseRotator, loadRotators, namedRotator, type Rotators } from './rotators/contract.ts';
-import { hurries, hurry, nextStep, plan, ROTATABLE, type Step } from './steps.ts';
+import { hurries, hurry, plan } from './plan.ts';
+import { givenUp, isFulfilled, settleRequests, strictest } from './requests.ts';
+import type { Rotating, StepContext } from './rotator-call.ts';
+import { chooseRotator, loadRotators, namedRotator, type Rotators } from './rotators/catalogue.ts';
+import { recordFailure, recordUnplanned } from './step-failure.ts';
+import { afterLease } from './step-record.ts';
+import { nextStep, type Step } from './steps.ts';
 
 /** Rotations of one job that go on side by side. */
-const LANES = 8;
+const MAX_AT_ONCE = 8;
 
-export const createRotateJob = defineJob('rotate', (deps) => {
-  const loading = once(loadRotators);
-  return {
-    async process(payload, signal) {
-      const rotators = await loading();
-      const events = await openEvents(deps, payload.eventIds ?? []);
-      const asked = events.map((event) => event.credentialId as string);
-      const found = await findCredentials(deps, [...new Set([...(payload.credentialIds ?? []), ...asked])]);
-      const wanted = found.filter((doc) => isWanted(deps, doc, strictest(doc, events)));
-      const refusals = new Map<string, AppError>();
-      const ids = wanted.map((doc) => doc._id);
-      const held = await hold(deps, 'credentials', { ids, purpose: 'rotate', op: 'rotate', signal });
-      try {
-        await lookAgain(deps, ids);
-        await inParallel(held.docs, LANES, async (doc) => {
-          const task = { doc, event: strictest(doc, events), rotators, isFresh: held.isFresh, signal };
-          const refusal = await rotateOne(deps, task);
-          if (refusal) refusals.set(doc._id, refusal);
-        });
-      } finally {
-        await held.end();
-      }
-      const named = wanted.map((doc) => doc.rotation?.eventId).filter((id) => typeof id === 'string');
-      const others = named.filter((id) => !events.some((event) => event._id === id));
-      await settleRequests(deps, [...events, ...(await openEvents(deps, others))], refusals);
-    },
+export const createRotateJob = defineJob('rotate', (deps) => ({
+  async process(payload, signal) {
+    const rotators = await loadRotators();
+    const events = await findOpenEvents(deps.database, payload.eventIds ?? []);
+    const asked = events.map((event) => event.credentialId as string);
+    const found = await findCredentialsById(deps.database, [...new Set([...(payload.credentialIds ?? []), ...asked])]);
+    const wanted = found.filter((doc) => isWanted(deps, doc, strictest(doc, events)));
+    const refusals = new Map<string, AppError>();
+    const ids = wanted.map((doc) => doc._id);
+    const held = await hold(deps, 'credentials', { ids, purpose: 'rotate', op: 'rotate', signal });
+    try {
+      // Should this worker die, or the one that holds a credential now, its rotation goes on when the lease ends.
+      await postponeClaimedRotations(deps.database, { ids, until: afterLease(deps) });
+      await inParallel(held.docs, MAX_AT_ONCE, async (doc) => {
+        const task = { doc, event: strictest(doc, events), rotators, isFresh: held.isFresh, signal };
+        const refusal = await rotateOne(deps, task);
+        if (refusal) refusals.set(doc._id, refusal);
+      });
+    } finally {
+      await held.end();
+    }
+    const named = wanted.map((doc) => doc.rotation?.eventId).filter((id) => typeof id === 'string');
+    const others = named.filter((id) => !events.some((event) => event._id === id));
+    await settleRequests(deps, [...events, ...(await findOpenEvents(deps.database, others))], refusals);
+  },
 
-    recover: (action) => adoptMinted(deps, action),
-  };
-});
-
-/** Should this worker die, or the one that holds a credential now, it comes due when the lease ends, not the sweep's claim. */
-async function lookAgain(deps: WorkerDeps, ids: string[]): Promise<void> {
-  if (ids.length === 0) return;
-  await deps.database
-    .collection('credentials')
-    .updateMany(
-      { _id: { $in: ids }, 'claimed.rotate': { $exists: true } },
-      { $set: { 'due.rotate': afterLease(deps) } },
-    );
-}
+  recover: (action) => adoptMinted(deps, action),
+}));
 
 /** Judged before the lease, so that nothing is held in vain, and again under it. */
 function isWanted(deps: Pick<WorkerDeps, 'clock'>, doc: CredentialDoc, event: EventDoc | undefined): boolean {
   if (isDue(deps, doc)) return true;
   if (!event) return false;
-  return doc.rotation ? doc.rotation.discard !== null || hurries(doc.rotation, event) : ROTATABLE.includes(doc.state);
+  return doc.rotation ? doc.rotation.discard !== null || hurries(doc.rotation, event) : allows('rotate', doc.state);
 }
 
 function isDue(deps: Pick<WorkerDeps, 'clock'>, { claimed, due }: CredentialDoc): boolean {
@@ -122,7 +110,7 @@ function ownRefusal({ rotation }: CredentialDoc, event: EventDoc | undefined): A
 
 async function begin(deps: WorkerDeps, { doc, event, rotators, signal }: Task): Promise<CredentialDoc | AppError> {
   try {
-    if (!ROTATABLE.includes(doc.state)) throw new AppError('transition_refused');
+    if (!allows('rotate', doc.state)) throw new AppError('transition_refused');
     if (!doc.secret) throw new AppError('credential_pending');
     return await plan(deps, doc, { rotator: chooseRotator(rotators, doc), event, signal });
   } catch (thrown) {
@@ -142,9 +130,16 @@ async function attempt(deps: WorkerDeps, task: Task & { doc: Rotating }, step: S
     return { doc: await step(deps, doc, { rotator, isFresh, signal }), goesOn: true };
   } catch (thrown) {
     const error = toAppError(thrown);
-    if (error.code === 'interrupted') throw error;
+    if (error.code === 'interrupted') return { doc: await asChanged(deps, doc, error), goesOn: true };
     const after = await recordFailure(deps, doc, error, signal);
     const ended = after.goesOn && after.doc.rotation?.discard?.next !== 'mint' && !doc.rotation.discard;
     return ended ? { ...after, refusal: givenUp(error.code) } : after;
   }
+}
+
+/** The credential when only its state has changed, by a quarantine or its end: the step is judged anew. Else throws `error`. */
+async function asChanged(deps: WorkerDeps, doc: CredentialDoc, error: AppError): Promise<CredentialDoc> {
+  const now = await findHeldCredential(deps.database, doc);
+  if (!now || now.state === doc.state) throw error;
+  return now;
 }

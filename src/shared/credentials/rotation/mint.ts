@@ -4,12 +4,13 @@ import { contextOf, serialize } from '../../keys/material.ts';
 import { AppError } from '../../platform/errors.ts';
 import type { SealedValue } from '../../sealing/secret-stores/contract.ts';
 import type { Change } from '../../store/commit.ts';
-import type { CredentialDoc, RotationDoc } from '../../store/lifecycle/credentials.ts';
+import { type CredentialDoc, findCredentialById, type RotationDoc } from '../../store/lifecycle/credentials.ts';
+import { datesUpdate } from '../../store/lifecycle/credentials-due.ts';
 import type { WorkerDeps } from '../../work/job.ts';
 import type { OpenAction } from '../../work/journal.ts';
-import { keepInJournal, persist, retryWhileKeysAreDown, retryWhileStoreIsDown } from '../../work/persist.ts';
-import { makeCall, pendingOwner, type Rotating, type StepContext } from './call.ts';
-import { afterLease, commitStep, type StepRecord, stepEntry } from './commit.ts';
+import { keepInJournal, persist, retryWhileKeysAreDown, retryWhileStoreIsDown } from '../../work/outages.ts';
+import { makeCall, pendingOwner, type Rotating, type StepContext } from './rotator-call.ts';
+import { afterLease, commitStep, type StepRecord, stepEntry } from './step-record.ts';
 
 const replySchema = z.object({
   rotationId: z.string(),
@@ -38,7 +39,7 @@ export async function mint(deps: WorkerDeps, doc: Rotating, context: StepContext
   if (atProvider) keepInJournal(deps, doc, reply);
   const record = await mintedRecord(deps, doc, reply, signal);
   return commitStep(deps, doc, record, signal).catch(async (error) => {
-    // Whoever has the lease now would have another made; this one is there.
+    // The worker that has the lease now would have another secret made; this one is there.
     if (atProvider && error instanceof AppError && error.code === 'interrupted') await adopt(deps, doc._id, reply);
     throw error;
   });
@@ -54,10 +55,10 @@ async function mintedRecord(deps: WorkerDeps, doc: Rotating, reply: Reply, signa
     expiresAt: reply.expiresAt === null ? null : new Date(reply.expiresAt),
     failures: 0,
   };
-  return { set: { rotation }, dueAt: afterLease(deps), entry: { type: 'credential.rotation_minted' } };
+  return { rotation, dueAt: afterLease(deps), entry: { type: 'credential.rotation_minted' } };
 }
 
-/** Puts the sealed value where secrets live; what a provider gave is not lost while we run. */
+/** Puts the sealed value into its store. It waits for the store: a provider's answer is not lost while we run. */
 function keep(deps: WorkerDeps, doc: Rotating, sealed: SealedValue, signal: AbortSignal) {
   const context = contextOf(pendingOwner(doc), doc.rotation.attempt);
   return retryWhileStoreIsDown(deps, signal, async () => (await deps.secrets.put([{ context, sealed }]))[0]!);
@@ -70,17 +71,19 @@ export function adoptMinted(deps: WorkerDeps, action: OpenAction): Promise<void>
   return adopt(deps, action.id, replySchema.parse(action.reply));
 }
 
-/** The fence is raised, so that whoever plans to mint under an older one cannot write. */
+/** The fence is raised, so that a worker which is about to mint under an older one cannot write. */
 async function adopt(deps: WorkerDeps, credentialId: string, reply: Reply): Promise<void> {
-  const credentials = deps.database.collection('credentials');
   for (;;) {
-    const doc = await retryWhileStoreIsDown(deps, NEVER, () => credentials.findOne({ _id: credentialId }));
+    const doc = await retryWhileStoreIsDown(deps, NEVER, () => findCredentialById(deps.database, credentialId));
     if (!doc?.rotation || !isAwaited(doc.rotation, reply)) return;
-    const record = await mintedRecord(deps, doc as Rotating, reply, NEVER);
-    const set = { ...record.set, lease: null, fence: doc.fence + 1, 'due.rotate': new Date(deps.clock.now()) };
-    const entry = stepEntry(deps, doc, { ...record.entry, reason: 'recovered_from_journal' });
+    const { rotation, entry } = await mintedRecord(deps, doc as Rotating, reply, NEVER);
+    const { $set, $unset } = datesUpdate({ rotate: new Date(deps.clock.now()) });
+    const set = { rotation, lease: null, fence: doc.fence + 1, ...$set };
     const update = { _id: doc._id, tenantId: doc.tenantId, fence: doc.fence };
-    const change: Change = { operations: [{ in: 'credentials', update, set: { $set: set } }], entries: [entry] };
+    const change: Change = {
+      operations: [{ in: 'credentials', update, set: { $set: set, $unset } }],
+      entries: [stepEntry(deps, doc, { ...entry, reason: 'recovered_from_journal' })],
+    };
     if ((await persist(deps, change, NEVER)) === 'committed') return;
   }
 }

@@ -1,15 +1,15 @@
-/** What a rotator is called with: the secrets of a rotation, opened in memory for one step. */
+/** The call of a rotator: the secrets of a rotation, opened in memory for one step. */
 
 import { openMaterial, openStored } from '../../keys/material.ts';
-import { AppError, toAppError } from '../../platform/errors.ts';
-import type { CredentialDoc, RotationDoc } from '../../store/lifecycle/credentials.ts';
+import { AppError } from '../../platform/errors.ts';
+import { type CredentialDoc, findUsableCredential, type RotationDoc } from '../../store/lifecycle/credentials.ts';
 import type { WorkerDeps } from '../../work/job.ts';
 import type { HeldSecret, RotationCall, Rotator } from './rotators/contract.ts';
 
 /** A credential with a rotation under way. */
 export type Rotating = CredentialDoc & { rotation: RotationDoc };
 
-/** What a step has beside the credential. */
+/** The input of a step beside the credential. */
 export type StepContext = {
   rotator: Rotator;
   /** Whether the lease is young enough to call the other side. */
@@ -37,17 +37,13 @@ export async function makeCall(deps: WorkerDeps, doc: CredentialDoc, signal: Abo
   };
 }
 
-/** Only of the same tenant and service: who may import there holds no right elsewhere. */
+/** Only of the same tenant and service: a caller that may import there holds no right elsewhere. */
 async function openAdmin(deps: WorkerDeps, doc: CredentialDoc): Promise<HeldSecret | null> {
   const { admin_credential_id: id } = doc.metadata;
   if (id === undefined) return null;
   if (id === doc._id) return doc.secret && { material: await openMaterial(deps, doc), metadata: doc.metadata };
-  const admin = await deps.database
-    .collection('credentials')
-    .findOne({ _id: id, tenantId: doc.tenantId, service: doc.service, state: 'active', blocked: null })
-    .catch((error: unknown) => {
-      throw toAppError(error);
-    });
+  const { tenantId, service } = doc;
+  const admin = await findUsableCredential(deps.database, { tenantId, service, id });
   if (admin) return { material: await openMaterial(deps, admin), metadata: admin.metadata };
   throw new AppError('provider_misconfigured', {
     detail: 'The "admin_credential_id" names no active credential of the same service.',

@@ -1,18 +1,20 @@
-/** What becomes of a rotation when a step fails: again later, another secret, or the end while the old one is good. */
+/** A step of a rotation fails: it is tried again later, another secret is minted, or the rotation ends while the old one is good. */
 
 import { backoff } from '../../platform/backoff.ts';
 import type { AppError } from '../../platform/errors.ts';
 import type { CredentialDoc, RotationDoc } from '../../store/lifecycle/credentials.ts';
 import type { WorkerDeps } from '../../work/job.ts';
-import type { Rotating } from './call.ts';
-import { afterLease, commitStep, nextByPolicy } from './commit.ts';
+import type { Rotating } from './rotator-call.ts';
+import { afterLease, commitStep, overUntilPolicy } from './step-record.ts';
 import { giveUp } from './steps.ts';
 
-/** So often one pending secret is tried before another is minted, and so many are minted. */
+/** After this many rejections of one pending secret another is minted. */
 const MAX_REJECTIONS = 3;
+
+/** After this many secrets the rotation is given up. */
 const MAX_MINTS = 3;
 
-/** An old secret that the other side will not end is tried this often: only a person can help. */
+/** When the other side refuses to end an old secret only a person can help; it is asked again after this long. Milliseconds. */
 const HOPELESS_MS = 86_400_000;
 
 /** Whether the rotation goes on at once, and the credential after the record. Throws `interrupted` when the lease is lost. */
@@ -40,7 +42,7 @@ export async function recordFailure(
     deps,
     doc,
     {
-      set: { 'rotation.failures': failures, 'rotation.rejections': rejections },
+      rotation: { changes: { failures, rejections } },
       dueAt: new Date(deps.clock.now() + delayMs),
       entry: {
         type: 'credential.rotation_failed',
@@ -75,7 +77,7 @@ async function replacePending(
     deps,
     doc,
     {
-      set: { 'rotation.discard': { code, next: 'mint' }, 'rotation.failures': 0, 'rotation.rejections': 0 },
+      rotation: { changes: { discard: { code, next: 'mint' }, failures: 0, rejections: 0 } },
       dueAt: afterLease(deps),
       entry: { type: 'credential.rotation_failed', outcome: 'failure', reason: code, detail: { step: 'applied' } },
     },
@@ -91,5 +93,5 @@ export function recordUnplanned(
   signal: AbortSignal,
 ): Promise<CredentialDoc> {
   const entry = { type: 'credential.rotation_failed', outcome: 'failure' as const, reason: error.code };
-  return commitStep(deps, doc, { set: {}, dueAt: nextByPolicy(deps, doc, true), entry }, signal);
+  return commitStep(deps, doc, { ...overUntilPolicy(deps, doc, { failed: true }), entry }, signal);
 }

@@ -2,77 +2,100 @@
 
 import { AppError } from '../../platform/errors.ts';
 import type { Entry } from '../../store/audit/inbox.ts';
+import type { Change } from '../../store/commit.ts';
 import { aboutCredential, makeEntry } from '../../store/entry.ts';
-import type { CredentialDoc } from '../../store/lifecycle/credentials.ts';
+import {
+  type CredentialDoc,
+  findHeldCredential,
+  type RotationDoc,
+  rotationFields,
+} from '../../store/lifecycle/credentials.ts';
+import { datesUpdate } from '../../store/lifecycle/credentials-due.ts';
 import type { WorkerDeps } from '../../work/job.ts';
-import { persist } from '../../work/persist.ts';
-import type { Rotating } from './call.ts';
-
-export const DEFAULT_OVERLAP_MS = 3_600_000;
+import { persist } from '../../work/outages.ts';
+import { nextRotation } from '../schedule.ts';
+import type { Rotating } from './rotator-call.ts';
 
 /** When a policy of rotation cannot be followed, it is looked at again after this long. */
 const LOOK_AGAIN_MS = 86_400_000;
 
+type StepEntry = Pick<Entry, 'type'> & Partial<Pick<Entry, 'outcome' | 'reason' | 'detail' | 'eventId'>>;
+
 export type StepRecord = {
-  /** Fields of the credential; `rotation.step` and so on. */
-  set: Record<string, unknown>;
+  /** The whole rotation where it begins or ends (null), else the fields that the step changes. */
+  rotation: RotationDoc | null | { changes: Partial<RotationDoc> };
   /** When the rotation goes on; null: there is nothing left to do. */
   dueAt: Date | null;
-  entry: Pick<Entry, 'type'> & Partial<Pick<Entry, 'outcome' | 'reason' | 'detail' | 'eventId'>>;
-  /** What else the write replaces, e.g. the due dates of a new generation. */
-  unset?: Record<string, unknown>;
+  entry: StepEntry;
+  /** The date depends on the state: it must still be as it was read. */
+  whileState?: boolean;
 };
 
-/** Commits one step and resolves to the credential after it. Throws `interrupted` when the lease is lost. */
-export async function commitStep(
+/** Commits one step, no transition, and resolves to the credential after it. Throws `interrupted` when the lease is lost. */
+export function commitStep(
   deps: WorkerDeps,
   doc: CredentialDoc,
-  { set, dueAt, entry, unset = {} }: StepRecord,
+  record: StepRecord,
   signal: AbortSignal,
 ): Promise<CredentialDoc> {
-  const own = { _id: doc._id, tenantId: doc.tenantId, fence: doc.fence };
-  const outcome = await persist(
-    deps,
-    {
-      operations: [
-        {
-          in: 'credentials',
-          update: own,
-          set: {
-            $set: {
-              ...set,
-              updatedAt: new Date(deps.clock.now()),
-              ...(dueAt && { 'due.rotate': dueAt }),
-              // What a worker before us left open of this rotation is settled by its next step.
-              ...(doc.interrupted?.purpose === 'rotate' && { interrupted: null }),
-            },
-            $unset: { ...unset, 'claimed.rotate': '', ...(!dueAt && { 'due.rotate': '' }) },
-          },
-        },
-      ],
-      entries: [stepEntry(deps, doc, entry)],
-    },
-    signal,
-  );
-  const after = outcome === 'committed' && (await deps.database.collection('credentials').findOne(own));
-  if (!after) throw new AppError('interrupted', { internal: 'the lease on the credential was lost' });
+  return commitHeld(deps, doc, stepChange(deps, doc, record), signal);
+}
+
+/**
+ * Commits a change of a held credential and resolves to the credential after it. Throws `interrupted` when the lease is lost,
+ * or the credential is not as the change expects it.
+ */
+export async function commitHeld(
+  deps: WorkerDeps,
+  doc: CredentialDoc,
+  change: Change,
+  signal: AbortSignal,
+): Promise<CredentialDoc> {
+  const outcome = await persist(deps, change, signal);
+  const after = outcome === 'committed' && (await findHeldCredential(deps.database, doc));
+  if (!after) throw new AppError('interrupted', { internal: 'the credential is not as it was read under the lease' });
   return after;
 }
 
-/** The entry of a step. What the rotation is about is told by its `detail`. */
-export function stepEntry(deps: WorkerDeps, doc: CredentialDoc, entry: StepRecord['entry']): Entry {
-  const { rotation } = doc;
-  return makeEntry(deps, {
-    ...aboutCredential(doc),
-    actor: { kind: 'worker', id: deps.workerId },
+function stepChange(deps: WorkerDeps, doc: CredentialDoc, { rotation, dueAt, entry, whileState }: StepRecord): Change {
+  const { _id, tenantId, fence, state } = doc;
+  const { $set, $unset } = datesUpdate({ rotate: dueAt });
+  const fields = rotation && 'changes' in rotation ? rotationFields(rotation.changes) : { rotation };
+  return {
+    operations: [
+      {
+        in: 'credentials',
+        update: { _id, tenantId, fence, ...(whileState && { state }) },
+        set: { $set: { ...fields, ...settles(doc), updatedAt: new Date(deps.clock.now()), ...$set }, $unset },
+      },
+    ],
+    entries: [stepEntry(deps, doc, entry)],
+  };
+}
+
+/** An interrupted worker's rotation goes on: its next step clears the interruption. */
+export function settles({ interrupted }: CredentialDoc): { interrupted?: null } {
+  return interrupted?.purpose === 'rotate' ? { interrupted: null } : {};
+}
+
+/** The entry of a step. */
+export function stepEntry(deps: WorkerDeps, doc: CredentialDoc, { type, ...told }: StepEntry): Entry {
+  return makeEntry(deps, { ...aboutCredential(doc), type, ...aboutRotation(deps, doc, told) });
+}
+
+/** The parts of an entry that name the rotation. */
+export function aboutRotation(deps: WorkerDeps, doc: CredentialDoc, told: Omit<StepEntry, 'type'>) {
+  const { rotation, metadata } = doc;
+  return {
+    actor: { kind: 'worker' as const, id: deps.workerId },
     eventId: rotation?.eventId ?? null,
-    ...entry,
+    ...told,
     detail: {
       ...(rotation && { rotationId: rotation.id, rotator: rotation.rotator, attempt: rotation.attempt }),
-      ...(doc.metadata.admin_credential_id && { adminCredentialId: doc.metadata.admin_credential_id }),
-      ...entry.detail,
+      ...(metadata.admin_credential_id && { adminCredentialId: metadata.admin_credential_id }),
+      ...told.detail,
     },
-  });
+  };
 }
 
 /** A step that is not over comes due again when its worker must have lost the lease. */
@@ -80,12 +103,23 @@ export function afterLease(deps: Pick<WorkerDeps, 'clock' | 'config'>): Date {
   return new Date(deps.clock.now() + deps.config.leaseMs);
 }
 
-/** When the policy wants the next rotation; null: it wants none. */
-export function nextByPolicy(deps: Pick<WorkerDeps, 'clock'>, doc: CredentialDoc, failed: boolean): Date | null {
+/**
+ * A rotation that is over, or could not begin: the next is due by the policy. At rest (quarantined, revoked, …) it is due for none;
+ * the transition that ends the rest sets the date anew.
+ */
+export function overUntilPolicy(
+  deps: Pick<WorkerDeps, 'clock'>,
+  doc: CredentialDoc,
+  { failed }: { failed: boolean },
+): Pick<StepRecord, 'rotation' | 'dueAt' | 'whileState'> {
+  return { rotation: null, dueAt: nextByPolicy(deps, doc, failed), whileState: true };
+}
+
+function nextByPolicy({ clock }: Pick<WorkerDeps, 'clock'>, doc: CredentialDoc, failed: boolean): Date | null {
   const { rotateEveryMs } = doc.policy;
-  if (!rotateEveryMs || doc.state === 'revoked' || doc.state === 'destroyed') return null;
-  if (failed) return new Date(deps.clock.now() + Math.min(rotateEveryMs, LOOK_AGAIN_MS));
-  return new Date((doc.secretChangedAt?.getTime() ?? deps.clock.now()) + rotateEveryMs);
+  if (!rotateEveryMs || doc.state !== 'active') return null;
+  if (!failed) return nextRotation(doc, clock.now());
+  return new Date(clock.now() + Math.min(rotateEveryMs, LOOK_AGAIN_MS));
 }
 
 /** Empties the place in the store of a pending secret that is over: of `doc`, as it was before. */

@@ -1,6 +1,6 @@
 /**
- * Which addresses a subscriber may have. Whoever may subscribe could otherwise have Keyturn post into the network it
- * runs in, metadata services included (server-side request forgery).
+ * Which addresses a subscriber may have. Without this guard, anybody who may subscribe could have Keyturn post into the network
+ * it runs in, metadata services included (server-side request forgery).
  */
 import { BlockList, isIP } from 'node:net';
 

@@ -1,16 +1,13 @@
 /**
- * The contract of sinks: ways to tell a subscriber. One file in `sinks/` each, picked up by being there; it lives in shared
- * because the API checks a subscription's settings by it and the workers deliver through it.
+ * A sink is a way to tell a subscriber. Each file in `plugins/` exports one as `plugin`; it is found by being there.
+ * The API checks a subscription's settings by it, and the workers deliver through it.
  */
 import type { z } from 'zod';
-import { type entrySchema, viewEntry } from '../../access/schema.ts';
-import { AppError } from '../../platform/errors.ts';
-import { loadPlugin, pluginNames } from '../../platform/plugins.ts';
+import type { entrySchema } from '../../audit/entry-view.ts';
 import type { Secret } from '../../platform/secret.ts';
 import type { Deps } from '../../runtime/deps.ts';
-import type { ChainedEntry } from '../../store/audit/entries.ts';
 
-/** What is told of one entry. The same entry always makes the same message. It holds no secret. */
+/** A subscriber is told this of one entry. The same entry always makes the same message. It holds no secret. */
 export type Message = {
   /** The entry's id: the same at every attempt, so that the consumer can tell a repetition. */
   id: string;
@@ -27,7 +24,7 @@ export type Target<S> = {
   settings: S;
   /** Those that are valid now, newest first: two while one is being replaced. Empty where the sink has none. */
   secrets: Secret[];
-  /** How often the subscriber asked for a replay: for sinks that suppress what they have told already. */
+  /** How often the subscriber asked for a replay: for sinks that drop messages which they have told already. */
   replays: number;
 };
 
@@ -45,7 +42,7 @@ export type DeliveryOutcome =
 
 export type Sink<S> = {
   /**
-   * Tells up to `batchSize` messages, in the order of the log; one verdict for all of them. It ends within
+   * Tells up to `batchSize` messages, in the order of the log; one outcome for all of them. It ends within
    * `KEYTURN_CALL_TIMEOUT_SECONDS`, or soon after `signal` aborts, and never throws for what the consumer does. What it
    * reports as delivered is durable on the other side. It may be called twice with the same message.
    */
@@ -54,7 +51,7 @@ export type Sink<S> = {
 
 export type SinkDeps = Pick<Deps, 'config' | 'clock' | 'random' | 'log' | 'database' | 'sealer' | 'commit'>;
 
-/** What each file in `sinks/` exports as `plugin`. */
+/** A sink as a file in `plugins/` exports it. */
 export type SinkPlugin<S = unknown> = {
   /** File name without its ending. */
   readonly name: string;
@@ -70,40 +67,11 @@ export type SinkPlugin<S = unknown> = {
   readonly concurrency: number;
   /** Entry types that it can tell, with `*` for any characters; all when left out. */
   readonly takes?: readonly string[];
-  /** For one process. What it opens it closes when `ended` aborts. Does no I/O itself. */
+  /** Opens the sink for one process; it closes its connections when `ended` aborts. Does no I/O itself. */
   create(deps: SinkDeps, ended: AbortSignal): Sink<S>;
 };
-
-const FOLDER = new URL('./plugins/', import.meta.url);
-
-/** Names of the sinks that exist. */
-export function sinkNames(): Promise<string[]> {
-  return pluginNames(FOLDER, import.meta.url);
-}
-
-/** The sink of that name. Throws `invalid_request`, naming what there is. */
-export async function loadSink(name: string): Promise<SinkPlugin> {
-  const names = await sinkNames();
-  if (!names.includes(name)) {
-    throw new AppError('invalid_request', {
-      detail: `There is no sink "${name}"; choose one of: ${names.join(', ')}.`,
-    });
-  }
-  return loadPlugin<SinkPlugin>(FOLDER, import.meta.url, 'sink', name);
-}
 
 /** Types a sink without losing the type of its settings. */
 export function defineSink<S>(plugin: SinkPlugin<S>): SinkPlugin<S> {
   return plugin;
-}
-
-/** What is told of an entry. */
-export function messageOf(entry: ChainedEntry): Message {
-  return { id: entry._id, type: entry.type, timestamp: entry.at.toISOString(), data: viewEntry(entry) };
-}
-
-/** Whether a type is among the patterns; `*` stands for any characters. */
-export function typeRegExp(pattern: string): RegExp {
-  const escaped = pattern.split('*').map((part) => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&'));
-  return new RegExp(`^${escaped.join('.*')}$`);
 }

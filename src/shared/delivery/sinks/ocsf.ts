@@ -62,7 +62,7 @@ export function toOcsf(message: Message, product: { version: string }): Record<s
   };
 }
 
-/** What each class requires beyond the base event. */
+/** The attributes that each class requires beyond the base event. */
 const DETAILS: Record<ClassName, (message: Message) => Record<string, unknown>> = {
   accountChange: ({ data }) => ({
     ...originOf(data),

@@ -14,7 +14,7 @@ export type OutboundRequest = {
   signal: AbortSignal;
 };
 
-/** What came back; `body` is what was read of it within the bound. Or why nothing did, in a stable word. */
+/** An answer, `body` cut at the bound; or in a stable word why there is none. */
 export type OutboundReply = { status: number; retryAfterMs: number | undefined; body: string } | { failed: string };
 
 export type Outbound = (request: OutboundRequest) => Promise<OutboundReply>;
@@ -32,7 +32,7 @@ const MAX_BYTES = 16 * 1024;
 const IDLE_MS = 4_000;
 const REFUSED = 'address_refused';
 
-/** The setting of a sink that is an address which a tenant chose. */
+/** The schema of an address that a tenant chose, in the settings of a sink. */
 export function outboundUrl(allowPrivate: boolean): z.ZodType<string> {
   return z
     .string()
@@ -66,7 +66,7 @@ export function makeOutbound(options: OutboundOptions): Outbound {
     const signal = AbortSignal.any([request.signal, AbortSignal.timeout(options.timeoutMs)]);
     const once = () => post(request, { signal, agents, find, now: options.clock.now() });
     const first = await once();
-    // An idle connection was closed by the other side in the same moment: nothing was processed.
+    // The other side closed an idle connection just when we used it: nothing was processed.
     return 'stale' in first ? withoutStale(await once()) : first;
   };
 }
@@ -105,7 +105,7 @@ function post(request: OutboundRequest, { signal, agents, find, now }: Call): Pr
   });
 }
 
-/** The status stands whatever becomes of the body; only so much of it is read. */
+/** The beginning of the body. The status stands, even when the body does not come. */
 async function readBounded(response: http.IncomingMessage): Promise<string> {
   let body = '';
   for await (const part of response.setEncoding('utf8')) {

@@ -1,6 +1,6 @@
 /**
- * What our entries are in the words of Shared Signals (OpenID SSF 1.0, CAEP 1.0, RISC 1.0). Entries that have no row are no
- * security event.
+ * Our entries as events of Shared Signals (OpenID SSF 1.0, CAEP 1.0, RISC 1.0). An entry whose type has no row is no security
+ * event.
  */
 import type { Message } from './contract.ts';
 
@@ -33,9 +33,6 @@ const ROWS: Record<string, Row> = {
 
 /** Entry types that are security events. */
 export const SSF_TYPES = Object.keys(ROWS);
-
-/** Event types that a transmitter of ours may send. */
-export const SSF_EVENTS = [...new Set(Object.values(ROWS).map(({ event }) => event))].sort();
 
 /** CAEP 1.0 §3.2 allows types that both sides agree on; `app` is the listed one that tokens for apps come closest to. */
 const CREDENTIAL_TYPE = 'app';

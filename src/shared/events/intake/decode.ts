@@ -1,4 +1,4 @@
-/** The events of an intake job: as text, and with data that only Keyturn opens. */
+/** From the text of an intake job to its events, whose data may be encrypted to Keyturn. */
 import { compactDecrypt, errors } from 'jose';
 import { decryptionKey } from '../../keys/signing-keys.ts';
 import { AppError } from '../../platform/errors.ts';
@@ -12,7 +12,7 @@ const SECRET_FIELDS: ReadonlySet<string> = new Set(Object.values(EVENTS).flatMap
 
 type Fields = Record<string, unknown>;
 
-/** One event, or an array of them. Throws `invalid_event`, also when one carries a secret in the clear. */
+/** The text as one event or an array of them, `single` saying which. Throws `invalid_event`, also when one carries a secret in the clear. */
 export function parseEvents(text: string): { events: unknown[]; single: boolean } {
   const parsed = parseJson(text);
   const events = Array.isArray(parsed) ? parsed : [parsed];
@@ -35,20 +35,24 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** The first secret field in the data of an event, of whatever type it says it is. */
+/** The first field of an event's data that is secret in any type of event: the type that it names proves nothing yet. */
 function plainSecretIn(event: unknown): string | undefined {
   const data = (event as { data?: unknown } | null)?.data;
   if (typeof data !== 'object' || data === null) return undefined;
   return Object.keys(data).find((field) => SECRET_FIELDS.has(field));
 }
 
-type Opener = Pick<WorkerDeps, 'database' | 'sealer'>;
+type KeyDeps = Pick<WorkerDeps, 'database' | 'sealer'>;
 
 /**
- * The event with its data opened, where that is a compact JWE (RFC 7516). Its protected header names the principal that it
- * is from as `iss`: whoever else reads Redis cannot pass it off as its own. Throws `invalid_event`.
+ * The event with its data decrypted, where that is a compact JWE (RFC 7516); else the event as it is. The protected header
+ * names the sender as `iss`, so that nobody else who reads Redis can send the same JWE as its own. Throws `invalid_event`.
  */
-export async function openData(deps: Opener, principal: Pick<PrincipalDoc, '_id'>, event: unknown): Promise<unknown> {
+export async function decryptData(
+  deps: KeyDeps,
+  principal: Pick<PrincipalDoc, '_id'>,
+  event: unknown,
+): Promise<unknown> {
   const { data, datacontenttype: _, ...rest } = (event ?? {}) as Fields;
   if (typeof data !== 'string') return event;
   try {
@@ -67,7 +71,7 @@ export async function openData(deps: Opener, principal: Pick<PrincipalDoc, '_id'
   }
 }
 
-async function keyOf(deps: Opener, kid: unknown) {
+async function keyOf(deps: KeyDeps, kid: unknown) {
   const key = typeof kid === 'string' ? await decryptionKey(deps, kid) : null;
   if (!key) throw invalid('data: `kid` in its protected header names no key of ours.');
   return key;

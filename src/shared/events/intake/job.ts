@@ -1,26 +1,28 @@
 /**
- * The intake queue: CloudEvents of those who speak Redis but no HTTP. A job names a principal and is signed with its
- * signing secret; its events pass the same checks as the API's, and are in MongoDB before the job completes (promise 2).
- * Secrets travel encrypted to Keyturn's published key, or not at all (promise 1).
+ * The intake queue: CloudEvents of producers that speak Redis and no HTTP. A job names a principal and is signed with that
+ * principal's signing secret. Its events pass the same checks as the API's, and are in MongoDB before the job completes
+ * (promise 2). Their secrets are encrypted to Keyturn's published key, or the job is refused (promise 1).
  */
 
+import { isOver } from '../../access/api-keys.ts';
+import { openSigningSecret } from '../../access/signing-secret.ts';
 import { makeRefusalRecord } from '../../audit/refusals.ts';
-import { openSigningSecret } from '../../keys/signing-secret.ts';
 import { AppError } from '../../platform/errors.ts';
 import { checkWebhook } from '../../platform/standard-webhooks.ts';
 import { PAYLOADS, type Payload } from '../../queue/jobs.ts';
-import type { PrincipalDoc } from '../../store/access/principals.ts';
+import { findPrincipalById, type PrincipalDoc } from '../../store/access/principals.ts';
 import { SYSTEM_TENANT_ID } from '../../store/access/tenants.ts';
 import { defineJob, type WorkerDeps } from '../../work/job.ts';
 import { acceptFromOutside } from '../accept.ts';
-import { viewReceipt } from '../view.ts';
-import { openData, parseEvents } from './open-event.ts';
+import { viewReceipt } from '../schema.ts';
+import { decryptData, parseEvents } from './decode.ts';
 
-/** A job may have waited for workers. Sent again it is the same event, so its age does no harm. */
+/** A job may have waited a long time for workers. An old one does no harm: sent again it is a duplicate of the same event. */
 const TOLERANCE_MS = 24 * 3_600_000;
 
 const NOWHERE = { ip: null, userAgent: null };
 
+/** The job of the `intake` queue. It answers as the API does: with receipts, or with the problem that it throws. */
 export const createIntakeJob = defineJob('intake', (deps) => {
   const record = makeRefusalRecord(deps, 'intake.refused');
   return {
@@ -29,7 +31,7 @@ export const createIntakeJob = defineJob('intake', (deps) => {
     async process(payload) {
       const { events, single } = parseEvents(payload.event);
       const principal = await senderOf(deps, payload);
-      const opened = await Promise.all(events.map((event) => openData(deps, principal, event)));
+      const opened = await Promise.all(events.map((event) => decryptData(deps, principal, event)));
       const receipts = await acceptFromOutside(deps, { principal, origin: NOWHERE, traceparent: null }, opened);
       const rejected = receipts.filter((receipt) => receipt.status === 'rejected');
       const [first] = rejected;
@@ -45,12 +47,15 @@ export const createIntakeJob = defineJob('intake', (deps) => {
 
 const ACTOR = { kind: 'system', id: 'intake' } as const;
 
-/** The principal that signed it. The same for an absent, revoked and expired one, and for one that has no signing secret. */
+/**
+ * The principal that signed the job. Throws `unauthenticated`, the same for an absent, revoked and expired one and for one
+ * without a signing secret, and `signature_invalid`.
+ */
 async function senderOf(deps: WorkerDeps, { principalId, event, headers }: Payload<'signed'>): Promise<PrincipalDoc> {
-  const principal = await findPrincipal(deps, principalId);
+  const principal = await findPrincipalById(deps.database, principalId);
   const now = deps.clock.now();
-  const isOver = principal?.expiresAt != null && principal.expiresAt.getTime() <= now;
-  const secret = principal && !principal.revokedAt && !isOver ? await openSigningSecret(deps, principal) : null;
+  const isGood = principal !== null && !principal.revokedAt && !isOver(principal, now);
+  const secret = isGood ? await openSigningSecret(deps, principal) : null;
   if (!principal || !secret) {
     throw new AppError('unauthenticated', { detail: 'data.principalId: there is no such principal that may sign.' });
   }
@@ -64,17 +69,14 @@ async function senderOf(deps: WorkerDeps, { principalId, event, headers }: Paylo
   });
 }
 
-async function findPrincipal({ database }: WorkerDeps, id: string): Promise<PrincipalDoc | null> {
-  // The id is what names the tenant, so this one read cannot filter on it.
-  return await database.collection('principals').findOne({ _id: id });
-}
+type RefusalRecord = ReturnType<typeof makeRefusalRecord>;
 
-type Record = ReturnType<typeof makeRefusalRecord>;
-
-/** On the log of the tenant whose principal the job names; on Keyturn's own when it names none. */
-async function refused(deps: WorkerDeps, record: Record, data: unknown, { code }: AppError): Promise<void> {
+/** Puts a refused job on the log of the tenant whose principal it names; on Keyturn's own when it names none. */
+async function refused(deps: WorkerDeps, record: RefusalRecord, data: unknown, { code }: AppError): Promise<void> {
   const parsed = PAYLOADS.signed.pick({ principalId: true }).loose().safeParse(data);
-  const principal = parsed.success ? await findPrincipal(deps, parsed.data.principalId).catch(() => null) : null;
+  const principal = parsed.success
+    ? await findPrincipalById(deps.database, parsed.data.principalId).catch(() => null)
+    : null;
   const tenantId = principal?.tenantId ?? SYSTEM_TENANT_ID;
   await record({ tenantId, actor: ACTOR, reason: code, detail: { principalId: principal?._id ?? null } });
 }

@@ -1,10 +1,10 @@
 /**
- * What becomes of a verified delivery, before it is answered: every leak that is about one of our credentials is a durable
- * event (promise 2), and where it is confirmed the credential's release is stopped here, without waiting for a worker.
+ * What is done with a verified delivery before it is answered. Every leak that is about one of our credentials becomes a
+ * durable event (promise 2). Where the leak is confirmed, the credential's release is stopped here, without waiting for a worker.
  */
 
-import { blockRelease } from '../../credentials/containment.ts';
-import { fileEvents, type IntakeDeps, newEvent, type Prepared } from '../../events/accept.ts';
+import { blockRelease } from '../../credentials/quarantine.ts';
+import { fileEvents, type IntakeDeps, newEvent, type PreparedEvent } from '../../events/accept.ts';
 import { toAppError } from '../../platform/errors.ts';
 import type { Deps } from '../../runtime/deps.ts';
 import type { Entry } from '../../store/audit/inbox.ts';
@@ -16,7 +16,7 @@ import type { LeakResult, ReportedLeak, VerifiedDelivery } from './sources/contr
 
 export type AlertDeps = IntakeDeps & Pick<Deps, 'commit'>;
 
-/** Whose address it came to: one tenant's source, or the shared one (`tenantId` null). */
+/** The address that a delivery came to: one tenant's source, or the shared one (`tenantId` null). */
 export type Sent = {
   sourceId: string;
   source: string;
@@ -25,13 +25,13 @@ export type Sent = {
   traceparent: string | null;
 };
 
-/** The source of events that come of alerts. */
+/** The `source` of events that are made of alerts begins with this. */
 export const ALERT_EVENTS = 'keyturn:alerts';
 
-/** One leak in one tenant. `match` null: it names nothing that could be looked up. */
+/** One leak in one tenant. `index` is its place in the delivery. `match` null: it names nothing that could be looked up. */
 type Case = { index: number; tenantId: string; match: Match | null };
 
-/** One result per leak, in order. Throws `store_unavailable`, `key_unavailable`, `overloaded`: the party sends it again. */
+/** One result per leak, in order. Throws `store_unavailable`, `key_unavailable`, `overloaded`; the party then sends it again. */
 export async function acceptLeaks(deps: AlertDeps, sent: Sent, delivery: VerifiedDelivery): Promise<LeakResult[]> {
   const { leaks } = delivery;
   const cases = await casesOf(deps, sent, leaks);
@@ -41,7 +41,7 @@ export async function acceptLeaks(deps: AlertDeps, sent: Sent, delivery: Verifie
   for (const [position, { doc }] of prepared.entries()) {
     const first = duplicates.get(doc._id);
     const { index } = cases[position]!;
-    // Across tenants several cases may share a leak: new in one of them is new.
+    // At the shared address one leak may be a case in several tenants. When it is new in one of them, it is new.
     if (results[index]!.status === 'accepted') continue;
     results[index] = { status: first ? 'duplicate' : 'accepted', eventId: first ?? doc._id };
   }
@@ -65,7 +65,7 @@ function isNamed({ token, fingerprint, credentialId }: ReportedLeak): boolean {
   return token !== undefined || fingerprint !== undefined || credentialId !== undefined;
 }
 
-async function prepare(deps: AlertDeps, sent: Sent, delivery: VerifiedDelivery, one: Case): Promise<Prepared> {
+async function prepare(deps: AlertDeps, sent: Sent, delivery: VerifiedDelivery, one: Case): Promise<PreparedEvent> {
   const { tenantId, index, match } = one;
   const { kind, url, reference, confirmed } = delivery.leaks[index]!;
   const { sourceId, source, origin, traceparent } = sent;
@@ -92,7 +92,7 @@ async function prepare(deps: AlertDeps, sent: Sent, delivery: VerifiedDelivery, 
   return { doc, queue: 'detect', urgent: true };
 }
 
-/** The event stands: when this fails, or the process dies here, the `detect` worker does it. */
+/** Stops the release of a confirmed leak at once. When this fails, or the process dies here, the `detect` worker does it: the event is durable. */
 async function stopRelease(deps: AlertDeps, { sourceId, origin }: Sent, doc: EventDoc): Promise<void> {
   const { tenantId, credentialId, data } = doc;
   if (credentialId === null || data.confirmed !== true || data.wasContained === true) return;
@@ -103,7 +103,7 @@ async function stopRelease(deps: AlertDeps, { sourceId, origin }: Sent, doc: Eve
   );
 }
 
-/** A leak that is not ours is on the record, without what leaked. */
+/** Puts leaks that are not about a credential of this tenant on the log, without the leaked strings. At most 100 entries. */
 async function recordUnmatched(
   deps: AlertDeps,
   { tenantId, sourceId, origin }: Sent,

@@ -3,8 +3,9 @@ import { makeRefusalRecord } from '../../audit/refusals.ts';
 import type { Deps } from '../../runtime/deps.ts';
 import type { Origin } from '../../store/base/document.ts';
 
+/** A delivery that was refused, and why. */
 export type AlertRefusal = {
-  /** Null: the address is nobody's, or everybody's. It goes on the record of the first tenant, the operator's. */
+  /** Null where the address is nobody's or the shared one: then it goes on the log of the first tenant, which is the operator's. */
   tenantId: string | null;
   source: string;
   sourceId: string | null;
@@ -12,7 +13,7 @@ export type AlertRefusal = {
   origin: Origin;
 };
 
-/** Puts refused deliveries on the record (`alert.refused`). Never throws: a refusal stands without its record. */
+/** Puts refused deliveries on the log (`alert.refused`). Never throws: a delivery stays refused when its entry cannot be written. */
 export function makeAlertRefusalRecord(
   deps: Pick<Deps, 'clock' | 'random' | 'commit' | 'log'>,
 ): (refusal: AlertRefusal) => Promise<void> {

@@ -1,7 +1,7 @@
 import { fileEvents, newEvent } from '../../events/accept.ts';
 import { type EventType, eventRow } from '../../events/catalogue.ts';
 import type { IncidentDoc } from '../../store/compromise/incidents.ts';
-import type { EventDoc } from '../../store/lifecycle/events.ts';
+import { type EventDoc, findEvent } from '../../store/lifecycle/events.ts';
 import type { WorkerDeps } from '../../work/job.ts';
 
 const SOURCE = 'keyturn:incidents';
@@ -28,5 +28,5 @@ export async function fileRequest(
   const doc = await newEvent(deps, sender, event, checked);
   const duplicates = await fileEvents(deps, [{ doc, queue: row.queue, urgent: true }]);
   const first = duplicates.get(doc._id);
-  return (first && (await deps.database.collection('events').findOne({ _id: first, tenantId }))) || doc;
+  return (first && (await findEvent(deps.database, { tenantId, id: first }))) || doc;
 }

@@ -1,12 +1,17 @@
 /** How what happens to an incident becomes durable: with its entry, under compare-and-set on its version (promise 6). */
 
-import { AppError } from '../platform/errors.ts';
-import type { Entry } from '../store/audit/inbox.ts';
-import type { IncidentDoc, StepName, WaitReason } from '../store/compromise/incidents.ts';
-import { makeEntry } from '../store/entry.ts';
-import type { WorkerDeps } from '../work/job.ts';
-import { persist } from '../work/persist.ts';
-import type { Beside } from './case-file.ts';
+import { AppError } from '../../platform/errors.ts';
+import type { Entry } from '../../store/audit/inbox.ts';
+import {
+  type IncidentDoc,
+  postponeIncident,
+  type StepName,
+  type WaitReason,
+} from '../../store/compromise/incidents.ts';
+import { makeEntry } from '../../store/entry.ts';
+import type { WorkerDeps } from '../../work/job.ts';
+import { persist } from '../../work/outages.ts';
+import type { Beside } from '../case-file.ts';
 
 type RecordDeps = Pick<WorkerDeps, 'commit' | 'clock' | 'random' | 'log' | 'workerId' | 'database'>;
 
@@ -62,13 +67,8 @@ export async function postpone(
   incident: IncidentDoc,
   { delayMs, counts }: { delayMs: number; counts: boolean },
 ): Promise<void> {
-  const { _id, tenantId, version, attempts } = incident;
-  const set = {
-    dueAt: new Date(deps.clock.now() + delayMs),
-    attempts: attempts + (counts ? 1 : 0),
-    version: version + 1,
-  };
-  await deps.database.collection('incidents').updateOne({ _id, tenantId, version, status: 'open' }, { $set: set });
+  const dueAt = new Date(deps.clock.now() + delayMs);
+  await postponeIncident(deps.database, incident, { dueAt, attempts: incident.attempts + (counts ? 1 : 0) });
 }
 
 type Write = { set: Partial<IncidentDoc>; entries: Entry[]; beside?: Partial<Beside>; unset?: Record<string, ''> };

@@ -1,4 +1,5 @@
 import type { IncidentDoc } from '../../store/compromise/incidents.ts';
+import { takeRevocation } from '../../store/compromise/revocation-budgets.ts';
 import type { WorkerDeps } from '../../work/job.ts';
 
 const KEPT_MS = 30 * 24 * 60 * 60_000;
@@ -9,18 +10,12 @@ const KEPT_MS = 30 * 24 * 60 * 60_000;
  * counted, because they can be undone. Asked again, the answer is the same.
  */
 export async function takesBudget(
-  deps: Pick<WorkerDeps, 'database' | 'clock' | 'config'>,
-  incident: IncidentDoc,
+  { database, clock, config }: Pick<WorkerDeps, 'database' | 'clock' | 'config'>,
+  { _id: incidentId, tenantId, alert, findings, openedAt }: IncidentDoc,
 ): Promise<boolean> {
-  const most = deps.config.maxRevocationsPerAlert;
-  const { tenantId, alert, findings, openedAt } = incident;
-  const cause = alert?.id ?? `rule/${findings[0]?.rule}/${openedAt.toISOString().slice(0, 13)}`;
-  const _id = `${tenantId}/${cause}`;
-  const budgets = deps.database.collection('revocation_budgets');
+  const most = config.maxRevocationsPerAlert;
   if (most === 0) return false;
-  const fresh = { tenantId, incidentIds: [], expiresAt: new Date(deps.clock.now() + KEPT_MS) };
-  await budgets.updateOne({ _id }, { $setOnInsert: fresh }, { upsert: true });
-  const isNotFull = { [`incidentIds.${most - 1}`]: { $exists: false } };
-  const taken = await budgets.updateOne({ _id, tenantId, ...isNotFull }, { $addToSet: { incidentIds: incident._id } });
-  return taken.matchedCount === 1 || (await budgets.countDocuments({ _id, tenantId, incidentIds: incident._id })) === 1;
+  const cause = alert?.id ?? `rule/${findings[0]?.rule}/${openedAt.toISOString().slice(0, 13)}`;
+  const expiresAt = new Date(clock.now() + KEPT_MS);
+  return takeRevocation(database, { tenantId, cause, incidentId }, { most, expiresAt });
 }

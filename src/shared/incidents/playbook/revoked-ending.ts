@@ -1,8 +1,7 @@
-/** What takes the place of a secret that was revoked: a new consent, or a new token by the client's own credentials. */
+/** Another takes the place of a revoked secret: by a new consent, or a new token by the client's own credentials. */
 
-import { transit } from '../../credentials/lifecycle.ts';
+import { credentialChange } from '../../credentials/change.ts';
 import type { IncidentDoc } from '../../store/compromise/incidents.ts';
-import { aboutCredential, makeEntry } from '../../store/entry.ts';
 import type { CredentialDoc } from '../../store/lifecycle/credentials.ts';
 import type { WorkerDeps } from '../../work/job.ts';
 import { asRead } from '../../work/leases.ts';
@@ -13,8 +12,8 @@ import { fileRequest } from './incident-requests.ts';
 export type Ending = { outcome: string; beside: Beside; fingerprints: string[] };
 
 /**
- * The end for a credential whose secret is dead at the provider. It leaves the quarantine for a state that only a new
- * secret ends, and what the old one's fingerprints would find is the incident from now on.
+ * The end for a credential whose secret is dead at the provider. It leaves the quarantine for a state that only a new secret
+ * ends. From now on the old one's fingerprints find the incident, not the credential.
  */
 export async function endOf(deps: WorkerDeps, incident: IncidentDoc, doc: CredentialDoc): Promise<Ending> {
   const { service, subject, scopes, resource, fingerprints } = doc;
@@ -23,35 +22,15 @@ export async function endOf(deps: WorkerDeps, incident: IncidentDoc, doc: Creden
     await fileRequest(deps, incident, 'credential.exchange.requested', grant);
   }
   const outcome = doc.kind === 'client_credentials' ? 'asked_for_a_new_token' : 'asked_for_a_new_consent';
-  const { state, entry } = transit('require_reauthorization', doc.state);
-  const at = new Date(deps.clock.now());
-  const set = {
-    state,
-    due: {},
-    claimed: {},
-    fingerprints: [],
-    // Nothing that a dead worker left behind may bring it back to life.
-    lastError: null,
-    updatedAt: at,
-  };
-  const beside = {
-    operations: [
-      {
-        in: 'credentials' as const,
-        update: { ...asRead(doc), state: doc.state },
-        set: { $set: set },
-      },
-    ],
-    entries: [
-      makeEntry(deps, {
-        ...aboutCredential(doc),
-        type: entry,
-        actor: { kind: 'worker', id: deps.workerId },
-        incidentId: incident._id,
-        reason: 'compromise',
-        detail: { kind: doc.kind },
-      }),
-    ],
-  };
+  const beside = credentialChange(deps, doc, {
+    transition: 'require_reauthorization',
+    // Without `lastError` no answer that a dead worker left in its journal recovers it.
+    set: { fingerprints: [], lastError: null },
+    expect: asRead(doc),
+    actor: { kind: 'worker', id: deps.workerId },
+    incidentId: incident._id,
+    reason: 'compromise',
+    detail: { kind: doc.kind },
+  });
   return { outcome, beside, fingerprints };
 }

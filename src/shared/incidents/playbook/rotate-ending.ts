@@ -1,16 +1,16 @@
 /** The playbook for a credential that a rotator takes: the rotation ends the leaked secret and brings the new one. */
 
-import { transit } from '../../credentials/lifecycle.ts';
+import { credentialChange } from '../../credentials/change.ts';
 import { isFulfilled } from '../../credentials/rotation/requests.ts';
+import { secretDue } from '../../credentials/schedule.ts';
 import { AppError } from '../../platform/errors.ts';
 import type { IncidentDoc } from '../../store/compromise/incidents.ts';
-import { aboutCredential, makeEntry } from '../../store/entry.ts';
-import type { CredentialDoc } from '../../store/lifecycle/credentials.ts';
+import { type CredentialDoc, findCredential } from '../../store/lifecycle/credentials.ts';
 import type { EventDoc } from '../../store/lifecycle/events.ts';
 import type { WorkerDeps } from '../../work/job.ts';
 import type { Beside } from '../case-file.ts';
-import { recordContained, recordStep, recordWait } from '../record.ts';
 import { fileRequest } from './incident-requests.ts';
+import { recordContained, recordStep, recordWait } from './record.ts';
 
 const LOOK_AGAIN_MS = 250;
 
@@ -22,7 +22,7 @@ export async function rotateAway(deps: WorkerDeps, incident: IncidentDoc, signal
   const { credentialId, tenantId } = incident;
   const data = { credentialId, reason: 'compromise', overlapSeconds: 0 };
   const event = await fileRequest(deps, incident, 'credential.rotation.requested', data);
-  const doc = await deps.database.collection('credentials').findOne({ _id: credentialId as string, tenantId });
+  const doc = await findCredential(deps.database, { tenantId, id: credentialId as string });
   if (!doc) throw new AppError('not_found');
   if (!isOver(doc, event)) {
     if (event.status === 'failed' || event.status === 'parked') {
@@ -45,37 +45,22 @@ export async function rotateAway(deps: WorkerDeps, incident: IncidentDoc, signal
   await recordContained(deps, current, done, { set: { fingerprints: doc.fingerprints.slice(own) }, signal });
 }
 
-/** The new secret is what is released, and the old one is retired. */
+/** The new secret is promoted, and the old one is retired. */
 function isOver(doc: CredentialDoc, event: EventDoc): boolean {
   return isFulfilled(doc, event) && doc.rotation === null;
 }
 
-/** `own`: how many of the fingerprints are of the new secret. The old one's find the incident from now on. */
+/** Restores the credential. `own`: how many fingerprints are of the new secret; the old one's find the incident from now on. */
 function released(deps: WorkerDeps, incident: IncidentDoc, doc: CredentialDoc, own: number): Beside {
-  const { state, entry } = transit('restore', doc.state);
-  return {
-    operations: [
-      {
-        in: 'credentials',
-        update: { _id: doc._id, tenantId: doc.tenantId, state: doc.state, generation: doc.generation },
-        set: {
-          $set: {
-            state,
-            blocked: null,
-            fingerprints: doc.fingerprints.slice(0, own),
-            updatedAt: new Date(deps.clock.now()),
-          },
-        },
-      },
-    ],
-    entries: [
-      makeEntry(deps, {
-        ...aboutCredential(doc),
-        type: entry,
-        actor: { kind: 'worker', id: deps.workerId },
-        incidentId: incident._id,
-        reason: 'rotated',
-      }),
-    ],
-  };
+  const [expiresAt, refreshExpiresAt] = [doc.expiresAt?.getTime() ?? null, doc.refreshExpiresAt?.getTime() ?? null];
+  return credentialChange(deps, doc, {
+    transition: 'restore',
+    set: { fingerprints: doc.fingerprints.slice(0, own) },
+    // The secret is new and was verified: it need not be looked at before its time.
+    due: secretDue(deps, deps.providers.get(doc.service), { ...doc, expiresAt, refreshExpiresAt }),
+    expect: { generation: doc.generation },
+    actor: { kind: 'worker', id: deps.workerId },
+    incidentId: incident._id,
+    reason: 'rotated',
+  });
 }

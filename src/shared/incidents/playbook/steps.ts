@@ -1,26 +1,32 @@
 /**
- * What is done about a confirmed compromise, in this order: release is blocked, the secret ends at the provider, that is
+ * The playbook for a confirmed compromise, in this order: release is blocked, the secret ends at the provider, that is
  * confirmed, a new one is asked for (promise 8). Every step is idempotent and recorded with its time, so the playbook
  * goes on from there after a crash. Where it cannot go on by itself it stops, says why, and waits for a person.
  */
-import { quarantineChange } from '../../credentials/containment.ts';
-import { revokeAtProvider, verdictOf } from '../../credentials/revocation/provider-revocation.ts';
-import { findRotator, type Rotators } from '../../credentials/rotation/rotators/contract.ts';
+import { quarantineChange } from '../../credentials/quarantine.ts';
+import { revokeAtProvider, verdictOf } from '../../credentials/revocation/at-provider.ts';
+import { findRotator, type Rotators } from '../../credentials/rotation/rotators/catalogue.ts';
 import { AppError } from '../../platform/errors.ts';
-import type { IncidentDoc, StepName, WaitReason } from '../../store/compromise/incidents.ts';
-import type { CredentialDoc } from '../../store/lifecycle/credentials.ts';
+import {
+  findIncidentById,
+  type IncidentDoc,
+  type StepName,
+  type WaitReason,
+} from '../../store/compromise/incidents.ts';
+import { type CredentialDoc, findCredential } from '../../store/lifecycle/credentials.ts';
 import type { WorkerDeps } from '../../work/job.ts';
 import { hold } from '../../work/leases.ts';
-import { type Done, recordContained, recordStep, recordWait } from '../record.ts';
+import { blockOf, isHeldFor } from '../credential-hold.ts';
+import { type Done, recordContained, recordStep, recordWait } from './record.ts';
 import { takesBudget } from './revocation-budget.ts';
-import { type Ending, endOf } from './revoked-ending.ts';
+import { endOf } from './revoked-ending.ts';
 import { rotateAway } from './rotate-ending.ts';
 
 export type PlaybookDeps = WorkerDeps & { rotators: Rotators };
 
 /** Undefined when the incident is contained or waits for a person. Throws what has it tried again. */
 export async function runPlaybook(deps: PlaybookDeps, id: string, signal: AbortSignal): Promise<void> {
-  let incident = await deps.database.collection('incidents').findOne({ _id: id });
+  let incident = await findIncidentById(deps.database, id);
   if (incident?.status !== 'open' || incident.credentialId === null) return;
   if (!isDone(incident, 'release_blocked')) incident = await blockRelease(deps, incident, signal);
   if (incident.status !== 'open') return;
@@ -42,20 +48,11 @@ function isApproved({ approved }: IncidentDoc, reason: WaitReason): boolean {
   return approved.includes(reason);
 }
 
-/** The reason that stands on a credential which is blocked for this incident. */
-export function blockOf({ _id }: Pick<IncidentDoc, '_id'>): string {
-  return `incident ${_id}`;
-}
-
-function isHeldFor(incident: IncidentDoc, doc: CredentialDoc): boolean {
-  return doc.state === 'quarantined' && doc.blocked?.reason === blockOf(incident);
-}
-
 async function credentialOf(
   deps: PlaybookDeps,
   { tenantId, credentialId }: IncidentDoc,
 ): Promise<CredentialDoc | null> {
-  return deps.database.collection('credentials').findOne({ _id: credentialId as string, tenantId });
+  return findCredential(deps.database, { tenantId, id: credentialId as string });
 }
 
 /** Needs no lease: the state stops the release in every process, whatever a worker does with the credential meanwhile. */
@@ -68,7 +65,7 @@ async function blockRelease(deps: PlaybookDeps, incident: IncidentDoc, signal: A
   return recordStep(deps, incident, { name: 'release_blocked', outcome, ...(beside && { beside }) }, signal);
 }
 
-const TRIES = 40;
+const MAX_TRIES = 40;
 const PAUSE_MS = 25;
 
 /** The steps at the provider. A refresh that is under way ends first: then it is its token that is revoked, not the one before. */
@@ -79,7 +76,7 @@ async function underLease(deps: PlaybookDeps, incident: IncidentDoc, signal: Abo
     where: { tenantId: incident.tenantId },
     signal,
   };
-  for (let attempt = 0; attempt < TRIES && !signal.aborted; attempt += 1) {
+  for (let attempt = 0; attempt < MAX_TRIES && !signal.aborted; attempt += 1) {
     const held = await hold(deps, 'credentials', request);
     try {
       const doc = held.docs[0];
@@ -168,16 +165,12 @@ async function confirm(deps: PlaybookDeps, { incident, doc, signal }: Work): Pro
 }
 
 async function replace(deps: PlaybookDeps, { incident, doc, signal }: Work): Promise<void> {
-  await finish(deps, incident, await endOf(deps, incident, doc), signal);
+  const { outcome, beside, fingerprints } = await endOf(deps, incident, doc);
+  const done: Done = { name: 'replacement_requested', outcome, beside };
+  await recordContained(deps, incident, done, { set: { fingerprints }, signal });
 }
 
 async function closeRevoked(deps: PlaybookDeps, { incident, doc, signal }: Work): Promise<void> {
   const done: Done = { name: 'replacement_requested', outcome: `already_${doc.state}` };
   await recordContained(deps, incident, done, { set: { fingerprints: doc.fingerprints }, signal });
-}
-
-async function finish(deps: PlaybookDeps, incident: IncidentDoc, ending: Ending, signal: AbortSignal): Promise<void> {
-  const { outcome, beside, fingerprints } = ending;
-  const done: Done = { name: 'replacement_requested', outcome, beside };
-  await recordContained(deps, incident, done, { set: { fingerprints }, signal });
 }

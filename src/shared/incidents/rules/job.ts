@@ -1,55 +1,55 @@
 /**
- * Turns signals into findings and incidents. Alerts are judged at once, from their events; everything else is read from the
- * log once it has its place there.
+ * Turns observations into findings and incidents. Alerts are judged at once, from their events; everything else is read from
+ * the log, once it has its place there.
  */
 
 import type { UsageData } from '../../events/catalogue.ts';
-import { OPEN_STATUSES, openEvents, settled, settleEvents } from '../../events/settling.ts';
-import { once } from '../../platform/concurrency/once.ts';
+import { settled, settleEvents } from '../../events/settling.ts';
 import { toAppError } from '../../platform/errors.ts';
 import type { Entry } from '../../store/audit/inbox.ts';
 import type { Operation } from '../../store/commit.ts';
 import { makeEntry } from '../../store/entry.ts';
-import type { EventDoc } from '../../store/lifecycle/events.ts';
+import { findCredentialOwner } from '../../store/lifecycle/credentials-lookup.ts';
+import { type EventDoc, findOpenEvents, OPEN_EVENT_STATUSES } from '../../store/lifecycle/events.ts';
 import { defineJob, type WorkerDeps } from '../../work/job.ts';
 import { fileFinding } from '../case-file.ts';
-import { loadRules, observationOf, type Rule } from './contract.ts';
+import type { Rule } from './contract.ts';
+import { loadRules } from './load.ts';
 import { scanLog } from './log-scan.ts';
+import { observationOf } from './observation.ts';
 import { judge } from './rule-evaluation.ts';
 
-export const createDetectJob = defineJob('detect', (deps) => {
-  const loading = once(loadRules);
-  return {
-    async process(payload, signal) {
-      const rules = await loading();
-      const events = await openEvents(deps, payload.eventIds ?? []);
-      await Promise.all(events.map((event) => settleOne(deps, rules, event)));
-      for (const tenantId of payload.tenantIds ?? []) {
-        await scanLog(deps, rules, tenantId, signal);
-      }
-    },
-  };
-});
+/** The job of the `detect` queue. */
+export const createDetectJob = defineJob('detect', (deps) => ({
+  async process(payload, signal) {
+    const rules = await loadRules();
+    const events = await findOpenEvents(deps.database, payload.eventIds ?? []);
+    await Promise.all(events.map((event) => settleOne(deps, rules, event)));
+    for (const tenantId of payload.tenantIds ?? []) {
+      await scanLog(deps, rules, tenantId, signal);
+    }
+  },
+}));
 
-/** Never throws: what goes wrong has the event tried again. */
+/** Never throws: after a failure the event is tried again. */
 async function settleOne(deps: WorkerDeps, rules: readonly Rule[], event: EventDoc): Promise<void> {
   try {
     if (event.type === 'credential.usage.reported') await recordUsage(deps, event);
     else await judgeAlert(deps, rules, event);
   } catch (thrown) {
     await settleEvents(deps, [{ event, error: toAppError(thrown) }]).catch((err) =>
-      deps.log.warn({ err, eventId: event._id }, 'a signal waits'),
+      deps.log.warn({ err, eventId: event._id }, 'an observation could not be judged; its event is tried again'),
     );
   }
 }
 
-/** The event's end, for a change of which it is part. An event that another worker has settled fails the change. */
+/** The operation that settles the event, for a change that it is part of. When another worker has settled it, the change is stale. */
 function ending(deps: WorkerDeps, event: EventDoc): Operation {
-  const update = { _id: event._id, tenantId: event.tenantId, status: { $in: OPEN_STATUSES } };
+  const update = { _id: event._id, tenantId: event.tenantId, status: { $in: OPEN_EVENT_STATUSES } };
   return { in: 'events', update, set: settled(deps, null) };
 }
 
-/** A reported use is an entry: rules see it when it has its place in the log. */
+/** Puts a reported use on the log: the rules see it there. */
 async function recordUsage(deps: WorkerDeps, event: EventDoc): Promise<void> {
   const { ip, userAgent, at } = event.data as UsageData;
   const entry = await entryOf(deps, event, 'credential.usage_reported', {
@@ -86,8 +86,9 @@ async function judgeAlert(deps: WorkerDeps, rules: readonly Rule[], event: Event
   const { id, reference, ...told } = alert;
   const entry = await entryOf(deps, event, 'alert.accepted', { ...told, confirmed: data.confirmed });
   const beside = { operations: [ending(deps, event)], entries: [entry] };
-  const signal = { ...observationOf(entry), at: receivedAt.getTime() };
-  const batch = { tenantId, signals: data.wasContained === true ? [] : [signal], before: Number.MAX_SAFE_INTEGER };
+  const observed = { ...observationOf(entry), at: receivedAt.getTime() };
+  const observations = data.wasContained === true ? [] : [observed];
+  const batch = { tenantId, observations, before: Number.MAX_SAFE_INTEGER };
   const [first, ...others] = await judge(deps, rules, batch);
   if (!first) {
     await deps.commit(beside);
@@ -105,19 +106,15 @@ function withoutQuery(value: string | undefined): string | null {
 
 async function entryOf(deps: WorkerDeps, event: EventDoc, type: string, detail: Entry['detail']): Promise<Entry> {
   const { tenantId, credentialId, principalId, origin } = event;
-  const projection = { service: 1, subject: 1 };
-  const doc =
-    credentialId === null
-      ? null
-      : await deps.database.collection('credentials').findOne({ _id: credentialId, tenantId }, { projection });
+  const owner = credentialId && (await findCredentialOwner(deps.database, { tenantId, id: credentialId }));
   const isPrincipal = principalId.startsWith('prn_');
   return makeEntry(deps, {
     tenantId,
     type,
     actor: { kind: isPrincipal ? 'principal' : 'system', id: principalId, ...origin },
     credentialId,
-    service: doc?.service ?? null,
-    subject: doc?.subject ?? null,
+    service: owner ? owner.service : null,
+    subject: owner ? owner.subject : null,
     eventId: event._id,
     detail,
   });

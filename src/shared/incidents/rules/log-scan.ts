@@ -1,19 +1,22 @@
 /**
- * Shows the rules what is new on a tenant's log. Signals are entries of the log: nothing more is written when a token is
- * released, and what was missed while no worker ran is seen later, from where the last one stopped.
+ * Shows the rules what is new on a tenant's log. Observations are entries of the log, so nothing more is written when a token
+ * is released; what was missed while no worker ran is seen later, from where the last one stopped.
  */
-import { isDuplicateKey } from '../../platform/driver-errors.ts';
+import { listEntriesOfTypes } from '../../store/audit/entries-for-rules.ts';
+import { findHead, settleDetection } from '../../store/audit/heads.ts';
+import { findDetectCursor, moveDetectCursor } from '../../store/compromise/detect-cursors.ts';
 import type { WorkerDeps } from '../../work/job.ts';
 import { fileFinding } from '../case-file.ts';
-import { observationOf, type Rule } from './contract.ts';
+import type { Rule } from './contract.ts';
+import { observationOf } from './observation.ts';
 import { judge } from './rule-evaluation.ts';
 
-const BATCH = 1_000;
+const BATCH_SIZE = 1_000;
 
-/** Judged at once when they came in, from their events. */
+/** Entries of this type were judged when they came in, from their events. */
 const JUDGED_BEFORE = 'alert.accepted';
 
-/** Reads on until the end of the log, or until `signal` aborts; the place is kept after each batch. */
+/** Reads on to the end of the log, or until `signal` aborts; the cursor is moved after each batch. */
 export async function scanLog(
   deps: WorkerDeps,
   rules: readonly Rule[],
@@ -21,47 +24,35 @@ export async function scanLog(
   signal: AbortSignal,
 ): Promise<void> {
   const { database } = deps;
-  const head = await database.collection('audit_heads').findOne({ _id: tenantId });
+  const head = await findHead(database, tenantId);
   if (!head) return;
-  let seq = (await database.collection('detect_cursors').findOne({ _id: tenantId }))?.seq ?? 0;
+  let seq = await findDetectCursor(database, tenantId);
   while (seq < head.seq) {
     if (signal.aborted) return;
-    const next = await scanBatch(deps, rules, { tenantId, after: seq, last: head.seq });
-    // Another worker reads the same log: it goes on.
-    if (!(await moveCursor(deps, tenantId, seq, next))) return;
+    const next = await scanBatch(deps, rules, { tenantId, after: seq, upTo: head.seq });
+    // False: another worker reads the same log. It goes on.
+    if (!(await moveDetectCursor(database, { tenantId, from: seq, to: next }))) return;
     seq = next;
   }
-  await database.collection('audit_heads').updateOne({ _id: tenantId, seq: head.seq }, { $unset: { detectAt: '' } });
+  await settleDetection(database, { tenantId, seq: head.seq });
 }
 
-type Stretch = { tenantId: string; after: number; last: number };
+type Stretch = { tenantId: string; after: number; upTo: number };
 
-/** Resolves to the place up to which all is seen. A batch that is seen twice finds the same, in the same cases. */
+/** Resolves to the place up to which all is seen. A batch that is judged twice adds nothing: its findings are in their cases already. */
 async function scanBatch(
   deps: WorkerDeps,
   rules: readonly Rule[],
-  { tenantId, after, last }: Stretch,
+  { tenantId, after, upTo }: Stretch,
 ): Promise<number> {
   const types = new Set(rules.flatMap((rule) => Object.keys(rule.watches)));
   types.delete(JUDGED_BEFORE);
-  const where = { tenantId, type: { $in: [...types] }, seq: { $gt: after, $lte: last } };
-  const entries = await deps.database.collection('audit').find(where).sort({ seq: 1 }).limit(BATCH).toArray();
-  if (entries.length === 0) return last;
-  const signals = entries.map(observationOf);
-  for (const judged of await judge(deps, rules, { tenantId, signals, before: entries[0]!.seq })) {
+  const stretch = { tenantId, types: [...types], after, upTo };
+  const entries = await listEntriesOfTypes(deps.database, stretch, BATCH_SIZE);
+  if (entries.length === 0) return upTo;
+  const observations = entries.map(observationOf);
+  for (const judged of await judge(deps, rules, { tenantId, observations, before: entries[0]!.seq })) {
     await fileFinding(deps, { ...judged, tenantId, alert: null });
   }
-  return entries.length < BATCH ? last : entries.at(-1)!.seq;
-}
-
-async function moveCursor(deps: WorkerDeps, tenantId: string, from: number, to: number): Promise<boolean> {
-  const cursors = deps.database.collection('detect_cursors');
-  try {
-    if (from === 0) await cursors.insertOne({ _id: tenantId, tenantId, seq: to });
-    else return (await cursors.updateOne({ _id: tenantId, seq: from }, { $set: { seq: to } })).matchedCount === 1;
-    return true;
-  } catch (error) {
-    if (isDuplicateKey(error)) return false;
-    throw error;
-  }
+  return entries.length < BATCH_SIZE ? upTo : entries.at(-1)!.seq;
 }

@@ -5,15 +5,18 @@ import type { DataKeyDoc } from '../../sealing/contract.ts';
 import { DATA_KEY_BYTES, dataKeyId } from '../../sealing/data-keys.ts';
 import type { DataKeyPurpose } from '../../sealing/key-providers/contract.ts';
 import type { Operation } from '../../store/commit.ts';
+import { hasIncidentFingerprint } from '../../store/compromise/incidents.ts';
 import { makeDataKeyStore } from '../../store/keys/data-keys.ts';
 import type { KeyRotationDoc } from '../../store/keys/key-rotations.ts';
+import { hasCredentialFingerprint } from '../../store/lifecycle/credentials-keys.ts';
+import { countBacklog } from '../../store/reseal-backlog.ts';
 import type { WorkerDeps } from '../../work/job.ts';
 import { changePhase } from './record.ts';
-import { countRemaining, PURPOSE_OF } from './requests.ts';
+import { PURPOSE_OF } from './requests.ts';
 
 const USABLE = ['active', 'decrypt_only'];
 
-/** Twice the time in which every process notices a new version. */
+/** Twice the time in which every process notices a new version. Milliseconds. */
 export function noticeMs(deps: Pick<WorkerDeps, 'config'>): number {
   return 2 * deps.config.keyRefreshMs;
 }
@@ -42,12 +45,12 @@ export async function stageVersion(deps: WorkerDeps, rotation: KeyRotationDoc): 
   });
 }
 
-/** Retired keys that something is under all the same: a write that hung while the key was retired. */
+/** Retired keys with values under them all the same: a write hung while the key was retired. */
 async function stillNeeded(deps: WorkerDeps, rotation: KeyRotationDoc, docs: DataKeyDoc[]): Promise<DataKeyDoc[]> {
   if (rotation.kind !== 'data') return [];
   const retired = docs.filter(({ state }) => state === 'retired');
   const counts = await Promise.all(
-    retired.map(({ version }) => countRemaining(deps, { ...rotation, version: version + 1 })),
+    retired.map(({ version }) => countBacklog(deps.database, { ...rotation, version: version + 1 })),
   );
   return retired.filter((_, index) => counts[index]! > 0);
 }
@@ -70,7 +73,7 @@ async function wrapNew(
 export async function activateVersion(deps: WorkerDeps, rotation: KeyRotationDoc): Promise<KeyRotationDoc> {
   const { tenantId, version } = rotation;
   const older = await olderVersions(deps, rotation);
-  const total = await countRemaining(deps, rotation);
+  const total = await countBacklog(deps.database, rotation);
   return changePhase(deps, rotation, {
     set: {
       phase: 'moving',
@@ -86,7 +89,7 @@ export async function activateVersion(deps: WorkerDeps, rotation: KeyRotationDoc
   });
 }
 
-/** Ends the old versions, which nothing is left under. What fingerprints of the past still need stays readable. */
+/** Ends the old versions, which nothing is left under. One that fingerprints of the past need stays readable. */
 export async function retireVersions(deps: WorkerDeps, rotation: KeyRotationDoc): Promise<KeyRotationDoc> {
   const idle = [];
   for (const doc of await olderVersions(deps, rotation)) if (!(await isReferred(deps, rotation, doc))) idle.push(doc);
@@ -101,11 +104,8 @@ export async function retireVersions(deps: WorkerDeps, rotation: KeyRotationDoc)
 /** Tokens of earlier generations are gone: their fingerprints cannot be made anew, and are found under their own version. */
 async function isReferred(deps: WorkerDeps, { kind, tenantId }: KeyRotationDoc, doc: DataKeyDoc): Promise<boolean> {
   if (kind !== 'fingerprint') return false;
-  const fingerprints = new RegExp(`^v${doc.version}\\.`);
-  for (const name of ['credentials', 'incidents'] as const) {
-    if (await deps.database.db.collection(name).findOne({ tenantId, fingerprints })) return true;
-  }
-  return false;
+  const under = { tenantId, version: doc.version };
+  return (await hasCredentialFingerprint(deps.database, under)) || (await hasIncidentFingerprint(deps.database, under));
 }
 
 async function olderVersions(deps: WorkerDeps, rotation: KeyRotationDoc): Promise<DataKeyDoc[]> {

@@ -1,6 +1,11 @@
 /**
  * Rotates keys and moves sealed values, in slices: what a process leaves, or dies over, another takes up at the recorded
  * place. Releases and refreshes go on meanwhile.
+ *
+ * The way through this folder: `requests.ts` begins a rotation; this job carries it through `phases.ts`. A data or fingerprint
+ * key gets a new version, which is staged, used and retired (`data-key-versions.ts`). In the phase `moving` groups of documents
+ * (`store/reseal-backlog.ts`) go from the old key to the new: `reseal-values.ts`, `refingerprint.ts`, or `rewrap-keys.ts` for
+ * the root key. `record.ts` writes each phase and the progress. `retired-key-values.ts` takes in values that come too late.
  */
 import { toAppError } from '../../platform/errors.ts';
 import type { KeyRotationDoc } from '../../store/keys/key-rotations.ts';
@@ -9,7 +14,7 @@ import { hold } from '../../work/leases.ts';
 import { PHASES } from './phases.ts';
 import { saveProgress } from './record.ts';
 
-/** One slice of work; other rotations have their turn in between. Milliseconds. */
+/** A slice of work; other rotations have their turn in between. Milliseconds. */
 const SLICE_MS = 5_000;
 const AFTER_ERROR_MS = 5_000;
 

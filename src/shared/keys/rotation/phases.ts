@@ -1,19 +1,19 @@
-/** The phases of a rotation of keys. Each step may be made again, so a rotation goes on where its record ends. */
+/** The phases of a rotation of keys, each as one step after another. A step may be made again: it begins where the record ends. */
 
 import { AppError } from '../../platform/errors.ts';
 import { assertHeldByAll, writersElsewhere } from '../../runtime/processes.ts';
 import type { UsableDataKey } from '../../sealing/data-keys.ts';
 import type { CollectionName } from '../../store/database.ts';
 import type { KeyRotationDoc, RotationPhase } from '../../store/keys/key-rotations.ts';
-import { FREE } from '../../store/lease.ts';
 import type { CredentialDoc } from '../../store/lifecycle/credentials.ts';
+import { backlogCollections, countBacklog, listBacklog } from '../../store/reseal-backlog.ts';
 import type { SealedCollection } from '../../store/sealed-values.ts';
 import type { WorkerDeps } from '../../work/job.ts';
+import { activateVersion, noticeMs, retireVersions, stageVersion } from './data-key-versions.ts';
 import { changePhase, saveProgress } from './record.ts';
-import { collectionsOf, countRemaining, remaining } from './requests.ts';
-import { refingerprint, rewrap } from './reseal-keys.ts';
-import { type GroupResult, moveValues } from './reseal-values.ts';
-import { activateVersion, noticeMs, retireVersions, stageVersion } from './versions.ts';
+import { refingerprint } from './refingerprint.ts';
+import { type GroupResult, resealValues } from './reseal-values.ts';
+import { rewrapKeys } from './rewrap-keys.ts';
 
 /** `waitMs`: nothing is to be done before; absent: it goes on at once. */
 export type StepResult = { rotation: KeyRotationDoc; waitMs?: number };
@@ -28,10 +28,11 @@ export const PHASES: Record<Exclude<RotationPhase, 'finished'>, Step> = {
 
 /** Documents in one group: read, moved and written together. */
 const GROUP_SIZE = 200;
-/** Pause before a round that looks for what was leased in the one before. Milliseconds. */
+/** Pause before another round, which finds what workers held in the one before; it grows by this with each. Milliseconds. */
 const ROUND_PAUSE_MS = 1_000;
+/** It grows this many times. */
 const MAX_PAUSES = 60;
-/** How often is looked whether what keeps a rotation from going on has changed. Milliseconds. */
+/** While something keeps a rotation from going on, it is looked at this often. Milliseconds. */
 const LOOK_AGAIN_MS = 5_000;
 
 async function begin(deps: WorkerDeps, rotation: KeyRotationDoc): Promise<StepResult> {
@@ -53,7 +54,7 @@ async function assertUsableRoot(deps: WorkerDeps, { target }: KeyRotationDoc): P
 }
 
 async function startMoving(deps: WorkerDeps, rotation: KeyRotationDoc): Promise<KeyRotationDoc> {
-  const total = await countRemaining(deps, rotation);
+  const total = await countBacklog(deps.database, rotation);
   return changePhase(deps, rotation, {
     set: { phase: 'moving', total, problem: null, notBefore: new Date(deps.clock.now() + noticeMs(deps)) },
     entry: { type: 'key.moving_started', detail: { total } },
@@ -68,15 +69,15 @@ async function activate(deps: WorkerDeps, rotation: KeyRotationDoc): Promise<Ste
 
 /** One group, or the end of a round. */
 async function move(deps: WorkerDeps, rotation: KeyRotationDoc, signal: AbortSignal): Promise<StepResult> {
-  const { place } = rotation.cursor;
-  const name = collectionsOf(rotation.kind)[place];
+  const { place, after } = rotation.cursor;
+  const name = backlogCollections(rotation.kind)[place];
   if (name === undefined) return endRound(deps, rotation);
   const begin = deps.clock.now();
-  const docs = await readGroup(deps, rotation, name);
-  if (docs.length === 0) return { rotation: await progress(deps, rotation, { place: place + 1, after: null }) };
+  const docs = await listBacklog(deps.database, rotation, { name, after, limit: GROUP_SIZE });
+  if (docs.length === 0) return { rotation: await savePlace(deps, rotation, { place: place + 1, after: null }) };
   const { moved, problem } = await moveGroup(deps, rotation, name, docs);
   const cursor = { place, after: docs.at(-1)!._id };
-  const next = await progress(deps, rotation, cursor, {
+  const next = await savePlace(deps, rotation, cursor, {
     moved: rotation.moved + moved,
     ...(problem && { problem: { code: problem.code, detail: problem.message } }),
   });
@@ -85,30 +86,19 @@ async function move(deps: WorkerDeps, rotation: KeyRotationDoc, signal: AbortSig
   return { rotation: next };
 }
 
-async function readGroup(deps: WorkerDeps, rotation: KeyRotationDoc, name: CollectionName) {
-  const { after } = rotation.cursor;
-  const beyond = after === null ? {} : { _id: { $gt: after } };
-  return await deps.database.db
-    .collection<{ _id: string }>(name)
-    .find({ $and: [remaining(rotation, name), beyond, FREE] })
-    .sort({ _id: 1 })
-    .limit(GROUP_SIZE)
-    .toArray();
-}
-
 function moveGroup(
   deps: WorkerDeps,
   rotation: KeyRotationDoc,
   name: CollectionName,
   docs: { _id: string }[],
 ): Promise<GroupResult> {
-  if (rotation.kind === 'root') return rewrap(deps, rotation, docs as UsableDataKey[]);
+  if (rotation.kind === 'root') return rewrapKeys(deps, rotation, docs as UsableDataKey[]);
   if (rotation.kind === 'fingerprint') return refingerprint(deps, rotation, docs as CredentialDoc[]);
-  return moveValues(deps, rotation, name as SealedCollection, docs as never);
+  return resealValues(deps, rotation, name as SealedCollection, docs as never);
 }
 
-/** Due again by itself when this process dies: soon after its lease has ended. */
-function progress(
+/** Saves the place. When this process dies, the rotation is due soon after its lease has ended. */
+function savePlace(
   deps: WorkerDeps,
   rotation: KeyRotationDoc,
   cursor: KeyRotationDoc['cursor'],
@@ -119,7 +109,7 @@ function progress(
 }
 
 async function endRound(deps: WorkerDeps, rotation: KeyRotationDoc): Promise<StepResult> {
-  const left = await countRemaining(deps, rotation);
+  const left = await countBacklog(deps.database, rotation);
   const now = deps.clock.now();
   const obstacle = left === 0 ? await obstacleTo(deps, rotation) : null;
   const early = rotation.notBefore.getTime() - now;
@@ -131,8 +121,8 @@ async function endRound(deps: WorkerDeps, rotation: KeyRotationDoc): Promise<Ste
   const cursor = { place: 0, after: null };
   const round = rotation.round + (left > 0 ? 1 : 0);
   const problem = obstacle ?? (left > 0 ? rotation.problem : null);
-  const next = await progress(deps, rotation, cursor, { left, round, problem });
-  // What never comes free, or never opens, is looked at ever more rarely.
+  const next = await savePlace(deps, rotation, cursor, { left, round, problem });
+  // A value that never comes free, or never opens, is looked at ever more rarely.
   const pauseMs = ROUND_PAUSE_MS * Math.min(round, MAX_PAUSES);
   return { rotation: next, waitMs: obstacle ? LOOK_AGAIN_MS : left > 0 ? pauseMs : early };
 }
@@ -145,11 +135,11 @@ async function obstacleTo(deps: WorkerDeps, { kind, target }: KeyRotationDoc): P
   return { code: 'config_invalid', detail };
 }
 
-/** Counted once more after a pause: what was under way when the first count was made would show now. */
+/** Counts once more after a pause: a write that was under way at the first count would show now. */
 async function settle(deps: WorkerDeps, rotation: KeyRotationDoc): Promise<StepResult> {
   const waitMs = rotation.notBefore.getTime() - deps.clock.now();
   if (waitMs > 0) return { rotation, waitMs };
-  const left = await countRemaining(deps, rotation);
+  const left = await countBacklog(deps.database, rotation);
   if (left > 0) {
     const again = { phase: 'moving' as const, left, round: rotation.round + 1, cursor: { place: 0, after: null } };
     return { rotation: await saveProgress(deps, rotation, again) };

@@ -4,12 +4,12 @@ import { AppError } from '../../platform/errors.ts';
 import type { Entry } from '../../store/audit/inbox.ts';
 import type { Operation } from '../../store/commit.ts';
 import { makeEntry } from '../../store/entry.ts';
-import type { KeyRotationDoc } from '../../store/keys/key-rotations.ts';
+import { type KeyRotationDoc, saveKeyRotation } from '../../store/keys/key-rotations.ts';
 import type { WorkerDeps } from '../../work/job.ts';
 
 export type PhaseChange = {
   set: Partial<KeyRotationDoc>;
-  /** What changes with it: states of data keys. */
+  /** Committed with it: changes of state of data keys. */
   operations?: Operation[];
   entry: { type: string; detail?: Entry['detail'] };
 };
@@ -48,9 +48,6 @@ export async function saveProgress(
   rotation: KeyRotationDoc,
   set: Partial<KeyRotationDoc>,
 ): Promise<KeyRotationDoc> {
-  const { _id, tenantId, fence } = rotation;
-  const rotations = deps.database.collection('key_rotations');
-  const { matchedCount } = await rotations.updateOne({ _id, tenantId, fence }, { $set: set });
-  if (matchedCount === 0) throw new AppError('interrupted', { internal: 'the rotation was taken over' });
-  return { ...rotation, ...set };
+  if (await saveKeyRotation(deps.database, rotation, set)) return { ...rotation, ...set };
+  throw new AppError('interrupted', { internal: 'the rotation was taken over' });
 }

@@ -1,15 +1,12 @@
-/** Asking for a rotation of keys, and what is left of it. A worker does it: `workers/jobs/reseal.ts`. */
-import type { Filter } from 'mongodb';
+/** Asking for a rotation of keys; workers do it (`job.ts`). */
 import { AppError } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Deps } from '../../runtime/deps.ts';
 import type { DataKeyPurpose } from '../../sealing/key-providers/contract.ts';
 import { SYSTEM_TENANT_ID } from '../../store/access/tenants.ts';
 import type { Entry } from '../../store/audit/inbox.ts';
-import type { CollectionName } from '../../store/database.ts';
 import { makeEntry } from '../../store/entry.ts';
-import type { KeyRotationDoc, RotationKind } from '../../store/keys/key-rotations.ts';
-import { SEALED_COLLECTIONS, whereSealed } from '../../store/sealed-values.ts';
+import { findOpenKeyRotation, type KeyRotationDoc, type RotationKind } from '../../store/keys/key-rotations.ts';
 
 type RequestDeps = Pick<Deps, 'database' | 'commit' | 'clock' | 'random'>;
 
@@ -71,60 +68,11 @@ export async function requestRotation(deps: RequestDeps, request: RotationReques
 }
 
 async function underWay(deps: RequestDeps, { tenantId, kind, target }: RotationRequest): Promise<KeyRotationDoc> {
-  const found = await findRotation(deps, { tenantId, kind, open: true });
+  const found = await findOpenKeyRotation(deps.database, { tenantId, kind });
   if (found?.target === target) return found;
   throw new AppError('conflict', {
     detail: `Another rotation of this kind is under way${found?.target ? ` (to ${found.target})` : ''}; it ends first.`,
   });
-}
-
-/** One rotation; null when there is none. Throws `store_unavailable`. */
-export async function findRotation(
-  { database }: Pick<Deps, 'database'>,
-  where: Filter<KeyRotationDoc> & { tenantId: string },
-): Promise<KeyRotationDoc | null> {
-  return await database.collection('key_rotations').findOne(where);
-}
-
-/** Collections that a rotation goes through, in order. */
-export function collectionsOf(kind: RotationKind): readonly CollectionName[] {
-  if (kind === 'root') return ['data_keys'];
-  return kind === 'data' ? SEALED_COLLECTIONS : ['credentials'];
-}
-
-/** The query for what is still under the old key, or in the old store. */
-export function remaining(rotation: KeyRotationDoc, name: CollectionName): object {
-  const { kind, tenantId, version, target } = rotation;
-  if (kind === 'root') return { wrapped: { $ne: null }, 'wrapped.keyId': { $ne: target } };
-  if (kind === 'fingerprint') {
-    // A credential's own tokens; those of its past are left as they were made.
-    const current = new RegExp(`^v${version}\\.`);
-    return { tenantId, secret: { $ne: null }, 'fingerprints.0': { $exists: true }, fingerprints: { $not: current } };
-  }
-  if (kind === 'store') return { tenantId, ...whereSealed('credentials', 'store', { $exists: true, $ne: target }) };
-  return { tenantId, ...whereSealed(name as (typeof SEALED_COLLECTIONS)[number], 'keyVersion', { $lt: version }) };
-}
-
-/** Counts what is still under the old key. Majority reads of the primary: what is counted as moved stays so. */
-export async function countRemaining({ database }: Pick<Deps, 'database'>, rotation: KeyRotationDoc): Promise<number> {
-  let left = 0;
-  for (const name of collectionsOf(rotation.kind)) {
-    const query = remaining(rotation, name);
-    left += await database.db.collection(name).countDocuments(query, { readPreference: 'primary' });
-  }
-  return left;
-}
-
-/** Tenants that have data keys to rotate: with the one that Keyturn's own signing keys are sealed for. */
-export async function tenantsWithKeys(
-  { database }: Pick<Deps, 'database'>,
-  kind: keyof typeof PURPOSE_OF,
-): Promise<string[]> {
-  const found = await database.collection('data_keys').distinct('tenantId', {
-    purpose: PURPOSE_OF[kind],
-    state: 'active',
-  });
-  return found.sort();
 }
 
 /** Whose document a rotation of a kind is: the root key belongs to no tenant. */

@@ -1,133 +1,129 @@
 /** Seals values anew under the newest data key, or moves them to another store: a group of documents at a time. */
-import type { AnyBulkWriteOperation, Document } from 'mongodb';
 import { AppError, toAppError } from '../../platform/errors.ts';
 import type { StoredSecret } from '../../sealing/secret-stores/contract.ts';
-import type { Leased } from '../../store/base/document.ts';
-import type { Documents } from '../../store/database.ts';
 import type { KeyRotationDoc } from '../../store/keys/key-rotations.ts';
-import { FREE } from '../../store/lease.ts';
-import { type SealedCollection, type SealedPlace, sealedValuesOf } from '../../store/sealed-values.ts';
+import {
+  listSealedValues,
+  replaceSealedValues,
+  type SealedCollection,
+  type SealedDocument,
+  type SealedPlace,
+  type SealedReplacement,
+  sealedValuesOf,
+} from '../../store/sealed-values.ts';
 import type { WorkerDeps } from '../../work/job.ts';
 
 type ResealDeps = Pick<WorkerDeps, 'database' | 'sealer' | 'secrets' | 'log'>;
 
-/** What became of a group. `problem`: a value that does not open; the others were moved. */
+/** How many documents of a group were moved. `problem`: a value that does not open; the others were moved. */
 export type GroupResult = { moved: number; problem: AppError | null };
 
-type Doc = Documents[SealedCollection];
-type Move = { doc: Doc; from: SealedPlace; jwe: string; to: StoredSecret };
-
 /**
- * Moves what is old in these documents. Each write names what was read, the fence included: a worker that took a lease
- * meanwhile has the old value in hand and may write it, so its credential is left for the next round. Nobody waits for us.
+ * Moves what is old in these documents. A document that a worker took meanwhile is left for the next round: nobody waits
+ * for us.
  */
-export async function moveValues(
+export async function resealValues(
   deps: ResealDeps,
   rotation: KeyRotationDoc,
   name: SealedCollection,
-  docs: Doc[],
+  docs: SealedDocument[],
 ): Promise<GroupResult> {
+  const found = await readOld(deps, rotation, name, docs);
+  const { resealed, problem } = await resealAll(deps, rotation, found);
+  const replacements = await placeAll(deps, rotation, resealed);
+  const moved = await replaceSealedValues(deps.database, name, replacements);
+  await removeSuperseded(deps, name, replacements);
+  return { moved, problem };
+}
+
+/** A value that is to be moved; null: it is not in the store that its document names. */
+type Found = { doc: SealedDocument; from: SealedPlace; jwe: string | null };
+
+async function readOld(
+  { secrets }: ResealDeps,
+  rotation: KeyRotationDoc,
+  name: SealedCollection,
+  docs: SealedDocument[],
+): Promise<Found[]> {
   const old = docs.flatMap((doc) =>
     sealedValuesOf(name, doc)
       .filter(({ stored }) => isOld(rotation, stored))
       .map((from) => ({ doc, from })),
   );
-  const values = await deps.secrets.get(old.map(({ from }) => from));
-  const found = old.map((one, index) => ({ ...one, jwe: values[index] ?? null }));
-  const target = rotation.kind === 'store' ? rotation.target : null;
-  const { moves, problem } = await prepare(deps, rotation, found);
-  const placed = await place(deps, moves, target);
-  const written = await write(deps, name, placed);
-  await removeSuperseded(deps, name, placed);
-  return { moved: written, problem };
+  const values = await secrets.get(old.map(({ from }) => from));
+  return old.map((one, index) => ({ ...one, jwe: values[index] ?? null }));
 }
 
 function isOld({ kind, version, target }: KeyRotationDoc, stored: StoredSecret): boolean {
   return kind === 'store' ? stored.store !== target : stored.keyVersion < (version ?? 0);
 }
 
-type Found = { doc: Doc; from: SealedPlace; jwe: string | null };
-type Prepared = { doc: Doc; from: SealedPlace; jwe: string; keyVersion: number };
+type Resealed = { doc: SealedDocument; from: SealedPlace; jwe: string; keyVersion: number };
 
-/** Opened and sealed anew, or as it is when it only moves. One value that does not open does not stop the others. */
-async function prepare(deps: ResealDeps, rotation: KeyRotationDoc, found: Found[]) {
+/** One value that does not open does not stop the others. */
+async function resealAll(deps: ResealDeps, rotation: KeyRotationDoc, found: Found[]) {
   let problem: AppError | null = null;
-  const moves = await Promise.all(
-    found.map(async ({ doc, from, jwe }): Promise<Prepared[]> => {
+  const resealed = await Promise.all(
+    found.map(async (one): Promise<Resealed[]> => {
       try {
-        if (jwe === null)
-          throw new AppError('secret_unreadable', { internal: `missing in store ${from.stored.store}` });
-        if (rotation.kind === 'store') return [{ doc, from, jwe, keyVersion: from.stored.keyVersion }];
-        const sealed = await deps.sealer.seal(await deps.sealer.open(jwe, from.context), from.context);
-        if (sealed.keyVersion < (rotation.version ?? 0)) throw new AppError('interrupted', { internal: 'an old key' });
-        return [{ doc, from, ...sealed }];
+        return [await reseal(deps, rotation, one)];
       } catch (thrown) {
         const error = toAppError(thrown);
         if (error.code !== 'secret_unreadable') throw error;
-        deps.log.warn({ err: error, objectId: from.context.objectId }, 'a sealed value does not open');
+        deps.log.warn({ err: error, objectId: one.from.context.objectId }, 'a sealed value does not open');
         problem = error;
         return [];
       }
     }),
   );
-  return { moves: moves.flat(), problem };
+  return { resealed: resealed.flat(), problem };
+}
+
+/** Opened and sealed anew, or as it is when it only moves. */
+async function reseal({ sealer }: ResealDeps, rotation: KeyRotationDoc, { doc, from, jwe }: Found): Promise<Resealed> {
+  const { context, stored } = from;
+  if (jwe === null) throw new AppError('secret_unreadable', { internal: `missing in store ${stored.store}` });
+  if (rotation.kind === 'store') return { doc, from, jwe, keyVersion: stored.keyVersion };
+  const sealed = await sealer.seal(await sealer.open(jwe, context), context);
+  if (sealed.keyVersion < (rotation.version ?? 0)) throw new AppError('interrupted', { internal: 'an old key' });
+  return { doc, from, ...sealed };
 }
 
 /** Puts the values where they are to lie: durable before any document names them. */
-async function place(deps: ResealDeps, moves: Prepared[], target: string | null): Promise<Move[]> {
-  const placed: Move[] = [];
-  for (const [name, group] of Map.groupBy(moves, ({ from }) => target ?? from.stored.store)) {
-    const store = await deps.secrets.named(name);
+async function placeAll(
+  { secrets }: ResealDeps,
+  rotation: KeyRotationDoc,
+  resealed: Resealed[],
+): Promise<SealedReplacement[]> {
+  const placed: SealedReplacement[] = [];
+  const target = rotation.kind === 'store' ? rotation.target : null;
+  const byStore = Map.groupBy(resealed, ({ from }) => target ?? from.stored.store);
+  for (const [name, group] of byStore) {
+    const store = await secrets.named(name);
     const items = group.map(({ from, jwe, keyVersion }) => ({ context: from.context, sealed: { jwe, keyVersion } }));
     const stored = await store.put(items);
-    placed.push(...group.map(({ doc, from, jwe }, index) => ({ doc, from, jwe, to: stored[index]! })));
+    placed.push(...group.map(({ doc, from }, index) => ({ doc, from, to: stored[index]! })));
   }
   return placed;
 }
 
-async function write(deps: ResealDeps, name: SealedCollection, moves: Move[]): Promise<number> {
-  if (moves.length === 0) return 0;
-  const byDoc = Map.groupBy(moves, ({ doc }) => doc._id);
-  const writes = [...byDoc.values()].map((group): AnyBulkWriteOperation<{ _id: string } & Document> => {
-    const { doc } = group[0]!;
-    const same = group.map(({ from: { path, stored } }) => ({
-      [`${path}.store`]: stored.store,
-      [`${path}.keyVersion`]: stored.keyVersion,
-      ...(stored.jwe !== undefined && { [`${path}.jwe`]: stored.jwe }),
-      ...(stored.ref !== undefined && { [`${path}.ref`]: stored.ref }),
-    }));
-    const filter = { _id: doc._id, tenantId: doc.tenantId, ...Object.assign({}, ...same), ...unclaimed(doc) };
-    const $set = Object.fromEntries(group.map(({ from, to }) => [from.path, to]));
-    // Whoever let a lease lapse may hold the old value still: its fence ends.
-    const lapsed = 'lease' in doc && doc.lease !== null;
-    return { updateOne: { filter, update: { $set, ...(lapsed && { $inc: { fence: 1 } }) } } };
-  });
-  const collection = deps.database.db.collection<{ _id: string } & Document>(name);
-  return (await collection.bulkWrite(writes, { ordered: false })).modifiedCount;
-}
-
-function unclaimed(doc: Doc | (Doc & Leased)): object {
-  return 'fence' in doc ? { fence: doc.fence, ...FREE } : {};
-}
-
-/** Outside MongoDB a value goes when no document names it any more: the old one, or ours when somebody was faster. */
-async function removeSuperseded(deps: ResealDeps, name: SealedCollection, moves: Move[]): Promise<void> {
-  const outside = moves.filter(({ from, to }) => from.stored.ref !== undefined || to.ref !== undefined);
+/** Outside MongoDB a value goes when no document names it any more: the old one, or ours when another worker was faster. */
+async function removeSuperseded(
+  { database, secrets }: ResealDeps,
+  name: SealedCollection,
+  replacements: SealedReplacement[],
+): Promise<void> {
+  const outside = replacements.filter(({ from, to }) => from.stored.ref !== undefined || to.ref !== undefined);
   if (outside.length === 0) return;
   const ids = outside.map(({ doc }) => doc._id);
-  const now = await deps.database.db
-    .collection<{ _id: string } & Document>(name)
-    .find({ _id: { $in: ids } })
-    .toArray();
-  const named = new Set(
-    now.flatMap((doc) => sealedValuesOf(name, doc as unknown as never).map(({ stored }) => nameOf(stored))),
-  );
+  const present = await listSealedValues(database, name, ids);
+  const named = new Set(present.map(({ stored }) => addressOf(stored)));
   const gone = outside
     .flatMap(({ from, to }) => [from.stored, to].map((stored) => ({ context: from.context, stored })))
-    .filter(({ stored }) => stored.ref !== undefined && !named.has(nameOf(stored)));
-  await deps.secrets.delete(gone);
+    .filter(({ stored }) => stored.ref !== undefined && !named.has(addressOf(stored)));
+  await secrets.delete(gone);
 }
 
-function nameOf({ store, ref }: StoredSecret): string {
+function addressOf({ store, ref }: StoredSecret): string {
   return `${store} ${ref}`;
 }

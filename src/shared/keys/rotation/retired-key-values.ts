@@ -9,6 +9,7 @@ import { dataKeyId } from '../../sealing/data-keys.ts';
 import type { ManagedSealer } from '../../sealing/sealer.ts';
 import type { SealContext, SealedValue } from '../../sealing/secret-stores/contract.ts';
 import type { SecretStores } from '../../sealing/secret-stores/open.ts';
+import { reviveDataKey } from '../../store/keys/data-keys.ts';
 import { requestRotation } from './requests.ts';
 
 type LateDeps = Pick<Deps, 'database' | 'commit' | 'clock' | 'random' | 'log'> & {
@@ -17,7 +18,9 @@ type LateDeps = Pick<Deps, 'database' | 'commit' | 'clock' | 'random' | 'log'> &
 
 type Item = { context: SealContext; sealed: SealedValue };
 
-/** The stores, with an eye on what is put there. What is sealed under the present key costs nothing more. */
+/**
+ * The stores; a value that is put there under a retired key revives it first. A value under the present key costs nothing more.
+ */
 export function reviveRetiredKeys(deps: LateDeps, secrets: SecretStores): SecretStores {
   return {
     ...secrets,
@@ -32,11 +35,8 @@ export function reviveRetiredKeys(deps: LateDeps, secrets: SecretStores): Secret
 }
 
 async function revive(deps: LateDeps, { context: { tenantId }, sealed: { keyVersion } }: Item): Promise<void> {
-  const _id = dataKeyId(tenantId, 'seal', keyVersion);
-  const revived = await deps.database
-    .collection('data_keys')
-    .updateOne({ _id, tenantId, state: 'retired' }, { $set: { state: 'decrypt_only' } });
-  if (revived.modifiedCount === 0) return;
-  deps.log.warn({ dataKey: _id }, 'a value came that is sealed under a retired key: the key is read again');
+  const id = dataKeyId(tenantId, 'seal', keyVersion);
+  if (!(await reviveDataKey(deps.database, { tenantId, id }))) return;
+  deps.log.warn({ dataKey: id }, 'a value came that is sealed under a retired key: the key is read again');
   await requestRotation(deps, { tenantId, kind: 'data', target: null, actor: { kind: 'system', id: 'late-values' } });
 }

@@ -1,7 +1,7 @@
 /**
- * Gathers calls that are made within a short time into one: the driver's cost per call rules, so reads of many requests
- * become one `$in`, writes of many jobs one transaction. While one batch is on its way the next one fills, so that
- * the batch grows by itself under load, and a lone call waits for nobody.
+ * Gathers calls that are made within a short time into one, because most of a call's cost is the call itself: reads of many
+ * requests become one `$in`, writes of many jobs one transaction. While one batch is on its way the next one fills. So batches
+ * grow by themselves under load, and a lone call waits for nobody.
  */
 export type Batcher<In, Out> = {
   /** Resolves with this item's own outcome, or rejects with its own error. */
@@ -35,7 +35,7 @@ export function makeBatcher<In, Out>(
         pump();
       });
     }
-    if (running === 0 && waiting.length === 0) for (const wake of idlers.splice(0)) wake();
+    if (running === 0 && waiting.length === 0) for (const resolve of idlers.splice(0)) resolve();
   };
 
   const schedule = () => {
@@ -51,7 +51,8 @@ export function makeBatcher<In, Out>(
         waiting.push({ item, resolve, reject });
         schedule();
       }),
-    idle: () => (running === 0 && waiting.length === 0 ? Promise.resolve() : new Promise((wake) => idlers.push(wake))),
+    idle: () =>
+      running === 0 && waiting.length === 0 ? Promise.resolve() : new Promise((resolve) => idlers.push(resolve)),
   };
 }
 

@@ -1,6 +1,6 @@
 /**
- * Maps with at most `limit` calls under way. Waits for all that were begun, also when one failed, and then throws the
- * first error: nothing goes on behind the caller's back.
+ * Maps with at most `limit` calls under way. When one fails no more are begun; those that were begun are waited for, so that
+ * nothing goes on behind the caller's back. Then the first error is thrown.
  */
 export async function inParallel<A, B>(items: readonly A[], limit: number, map: (item: A) => Promise<B>): Promise<B[]> {
   const results = new Array<B>(items.length);

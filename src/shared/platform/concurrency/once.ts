@@ -1,4 +1,4 @@
-/** Does `work` when it is first asked for, and gives everyone its result. A failure is not kept: the next caller tries again. */
+/** Does `work` when the result is first asked for, and keeps it for all who ask later. A failure is not kept: the next caller tries again. */
 export function once<T>(work: () => Promise<T>): () => Promise<T> {
   let result: Promise<T> | undefined;
   return () => {

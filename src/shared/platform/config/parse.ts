@@ -3,8 +3,9 @@ import type { z } from 'zod';
 import { AppError } from '../errors.ts';
 import { Secret } from '../secret.ts';
 import { assertNoSecretDebug } from './debug.ts';
+import { list } from './parsers.ts';
 import type { ProviderSettings } from './provider-settings.ts';
-import { list, VARIABLES, type Variables } from './variables.ts';
+import { VARIABLES, type Variables } from './variables.ts';
 
 /** A value is absent only where its variable is optional. */
 type Value<R extends Variables[keyof Variables]> = R extends { required: true } | { default: string }
@@ -53,7 +54,7 @@ function parseValue(row: Row, given: string | undefined, problems: string[]): un
   return parsed.data;
 }
 
-/** What libraries print for debugging is part of the configuration too. */
+/** The variable DEBUG is part of the configuration too: libraries print secrets by it. */
 function debugProblems(value: string | undefined): string[] {
   try {
     assertNoSecretDebug(value);

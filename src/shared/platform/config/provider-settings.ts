@@ -1,6 +1,6 @@
 import type { Secret } from '../secret.ts';
 
-/** What configuration says of one service (environment: `KEYTURN_PROVIDER_<SERVICE>_<FIELD>`). */
+/** The configuration of one service (environment: `KEYTURN_PROVIDER_<SERVICE>_<FIELD>`). */
 export type ProviderSettings = {
   service: string;
   /** The plug-in to use; by default the file named as the service, else `oauth2`. */

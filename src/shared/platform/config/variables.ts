@@ -3,7 +3,7 @@
  * in the code and says the unit of the value: `config.leaseMs` is KEYTURN_LEASE_SECONDS in milliseconds.
  */
 import { z } from 'zod';
-import { Secret } from '../secret.ts';
+import { flag, identifier, integer, list, seconds, secret, text } from './parsers.ts';
 
 type Row = {
   /** Of the environment variable; `<name>_FILE` gives it by a file. */
@@ -17,24 +17,6 @@ type Row = {
   /** For the documentation: what it decides, in one line. */
   about: string;
 };
-
-const text = z.string();
-const identifier = text.regex(/^[A-Za-z0-9_-]{1,60}$/, 'may hold letters, digits, - and _');
-const secret = text.transform((value) => new Secret(value));
-const flag = z.enum(['true', 'false']).transform((value) => value === 'true');
-const seconds = text
-  .regex(/^\d+(\.\d+)?$/, 'must be a number of seconds')
-  .transform((value) => Math.round(Number(value) * 1_000));
-const integer = (min: number, max: number) =>
-  text.regex(/^\d+$/, 'must be a whole number').transform(Number).pipe(z.number().min(min).max(max));
-
-/** Words between commas or line ends. */
-export const list = text.transform((value) =>
-  value
-    .split(/[,\n]/)
-    .map((part) => part.trim())
-    .filter(Boolean),
-);
 
 export const VARIABLES = {
   mongodbUri: { name: 'MONGODB_URI', parse: text, required: true, about: 'MongoDB replica set (6.0 or newer)' },
@@ -51,12 +33,22 @@ export const VARIABLES = {
     default: 'keyturn',
     about: 'prefix of all Redis keys',
   },
-  host: { name: 'KEYTURN_HOST', parse: text, default: '127.0.0.1', about: 'address that the API listens on' },
+  host: {
+    name: 'KEYTURN_HOST',
+    parse: text,
+    default: '127.0.0.1',
+    about: 'address that the API listens on, and workers with a port',
+  },
   port: {
     name: 'KEYTURN_PORT',
     parse: integer(0, 65535),
     default: '8080',
     about: 'port of the API; 0 takes a free one',
+  },
+  workersPort: {
+    name: 'KEYTURN_WORKERS_PORT',
+    parse: integer(0, 65535),
+    about: 'port on which workers serve `/metrics` and `/healthz`; off unless set, 0 takes a free one',
   },
   publicUrl: {
     name: 'KEYTURN_PUBLIC_URL',

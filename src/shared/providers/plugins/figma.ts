@@ -26,7 +26,7 @@ const quirks: OAuthQuirks = {
 };
 
 export const plugin: ProviderPlugin = {
-  type: 'figma',
+  name: 'figma',
   async create(settings, deps) {
     parseExtra(settings, {});
     return {

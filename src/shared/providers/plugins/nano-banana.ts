@@ -37,7 +37,7 @@ const quirks: OAuthQuirks = {
 
 /** Gemini's image models. An API key that is imported; with a client id, also consent through Google. */
 export const plugin: ProviderPlugin = {
-  type: 'nano-banana',
+  name: 'nano-banana',
   async create(settings, deps) {
     parseExtra(settings, {});
     const { service } = settings;

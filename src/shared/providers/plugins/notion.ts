@@ -32,7 +32,7 @@ const quirks: OAuthQuirks = {
 };
 
 export const plugin: ProviderPlugin = {
-  type: 'notion',
+  name: 'notion',
   async create(settings, deps) {
     parseExtra(settings, {});
     return {

@@ -53,7 +53,7 @@ const NO_CALL = new AbortController().signal;
  * at the start, until it has answered once; endpoints that are set by hand win over what it says.
  */
 export const plugin: ProviderPlugin = {
-  type: 'oauth2',
+  name: 'oauth2',
   async create(settings, deps) {
     const extra = parseExtra(settings, extraSettings);
     const client = checkedClient(settings, extra);
@@ -132,7 +132,7 @@ function quirksOf(service: string, metadata: IssuerMetadata, extra: Extra): OAut
   };
 }
 
-/** What the issuer offers is not known until it has answered: so every call is there, and says when it cannot be made. */
+/** Before the issuer has answered nobody knows its offer. So every call is there, and one that it does not offer throws. */
 function forwarded(calls: (signal: AbortSignal) => ProviderCalls | Promise<ProviderCalls>): ProviderCalls {
   const need = <F>(call: F | undefined, what: string): F => {
     if (call) return call;

@@ -6,7 +6,7 @@ import { parseExtra } from '../settings.ts';
  * imported, released on the record, and rotated by a rotator; nobody can be asked whether they are good.
  */
 export const plugin: ProviderPlugin = {
-  type: 'static',
+  name: 'static',
   async create(settings) {
     parseExtra(settings, {});
     return {

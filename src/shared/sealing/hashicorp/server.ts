@@ -18,7 +18,7 @@ export type VaultServer = {
 /**
  * The server that `KEYTURN_VAULT_ADDR` names, with its token or AppRole. No I/O. Throws `config_invalid`.
  *
- * @param unavailable what an outage is called: `key_unavailable` for keys, `store_unavailable` for secrets.
+ * @param unavailable the code of an outage: `key_unavailable` for keys, `store_unavailable` for secrets.
  */
 export function makeVaultServer(
   config: Config,
@@ -50,7 +50,7 @@ async function call(context: Context, method: string, path: string, body?: objec
   }
 }
 
-/** What "not now" looks like, and what to do about it. */
+/** The replies that mean "not now", and advice for the operator. */
 const NOT_NOW: Record<number, string> = {
   307: 'Vault: this node is a standby that does not forward; point KEYTURN_VAULT_ADDR at the active node.',
   403: 'Vault denies permission: check the token or AppRole of Keyturn and its policy.',

@@ -2,7 +2,7 @@ import type { Clock } from '../../platform/clock.ts';
 import type { Config } from '../../platform/config/parse.ts';
 import type { Random } from '../../platform/random.ts';
 
-/** Holds root keys and wraps data keys with them. One file in `key-providers/` each. */
+/** Holds root keys and wraps data keys with them. */
 export type KeyProvider = {
   readonly name: string;
   /** The id of the root key that `wrap` uses now. Shown in metadata and reports; not a secret. */
@@ -25,7 +25,7 @@ export type WrappedKey = { keyId: string; ciphertext: string };
 /** `seal`: secrets; `fingerprint`: HMAC of tokens; `entry`: HMAC of audit entries. A key of its own for each. */
 export type DataKeyPurpose = 'seal' | 'fingerprint' | 'entry';
 
-/** What each file in `key-providers/` exports as `plugin`. `create` throws `config_invalid`; it does no I/O. */
+/** A key provider as a plug-in: each file in `plugins/` exports one as `plugin`. `create` throws `config_invalid`; it does no I/O. */
 export type KeyProviderPlugin = {
   /** File name without its ending. */
   readonly name: string;

@@ -2,10 +2,10 @@ import type { Clock } from '../../platform/clock.ts';
 import type { Config } from '../../platform/config/parse.ts';
 import type { Random } from '../../platform/random.ts';
 
-/** What a sealed value is bound to by its protected header. */
+/** A sealed value is bound to these by its protected header. */
 export type SealContext = { tenantId: string; objectId: string; generation: number };
 
-/** What each file in `store/secret-stores/` exports as `plugin`. `create` throws `config_invalid`; it does no I/O. */
+/** A secret store as a plug-in: each file in `plugins/` exports one as `plugin`. `create` throws `config_invalid`; it does no I/O. */
 export type SecretStorePlugin = {
   /** File name without its ending. */
   readonly name: string;
@@ -16,10 +16,10 @@ export type SecretStorePlugin = {
 export type SealedValue = { jwe: string; keyVersion: number };
 
 /**
- * Where sealed values live. Values are immutable and addressed by (tenant, object, generation) and their own content: a
- * new value is put first, then the credential's metadata is committed to MongoDB, then the old value is deleted. Which
- * value counts is decided by that commit alone, so writers never stand in each other's way, and a late one cannot
- * harm what was committed. A crash between put and commit leaves a sealed value that nothing refers to; `purge` takes it.
+ * The place of sealed values. They are immutable and addressed by (tenant, object, generation) and their own content: a new
+ * value is put first, then the credential's metadata is committed to MongoDB, then the old value is deleted. That commit alone
+ * decides which value counts, so writers never stand in each other's way, and a late one cannot harm what was committed. A
+ * crash between put and commit leaves a sealed value that nothing refers to; `purge` removes it.
  */
 export type SecretStore = {
   readonly name: string;

@@ -1,15 +1,8 @@
 import type { Config } from '../../platform/config/parse.ts';
-import { loadPlugin, pluginNames } from '../../platform/plugins.ts';
-import type { PluginDeps, SecretStore, SecretStorePlugin } from './contract.ts';
+import type { PluginDeps, SecretStore } from './contract.ts';
+import { loadSecretStore } from './load.ts';
 
-const FOLDER = new URL('./plugins/', import.meta.url);
-
-/** Names of the secret stores that exist: the files in `secret-stores/`. */
-export function secretStoreNames(): Promise<string[]> {
-  return pluginNames(FOLDER, import.meta.url);
-}
-
-/** The configured store for what is new, and every other one for what lies there still. */
+/** The configured store for new values, and every other one for the values that are still there. */
 export type SecretStores = SecretStore & {
   /** The store of that name. Throws `config_invalid`. */
   named(name: string): Promise<SecretStore>;
@@ -51,14 +44,4 @@ export async function openSecretStores(config: Config, deps: PluginDeps): Promis
       for (const store of opened.values()) await (await store).purge(objects);
     },
   };
-}
-
-/** The secret store of that name; by default the one that `KEYTURN_SECRET_STORE` names. Throws `config_invalid`. */
-export async function loadSecretStore(
-  config: Config,
-  deps: PluginDeps,
-  name: string = config.secretStore,
-): Promise<SecretStore> {
-  const plugin = await loadPlugin<SecretStorePlugin>(FOLDER, import.meta.url, 'secret store', name);
-  return plugin.create(config, deps);
 }

@@ -1,5 +1,5 @@
 /** `checkpoints`: signed heads. Insert only. */
-import type { Indexes } from '../base/collection.ts';
+import type { HasDb, Indexes } from '../base/collection.ts';
 
 /** A signed head of a tenant's log. `_id` is `<tenantId>:<seq>`. */
 export type CheckpointDoc = {
@@ -15,4 +15,17 @@ export type CheckpointDoc = {
   at: Date;
 };
 
+// The checkpoints of a tenant in their order, and the newest.
 export const INDEXES: Indexes = [{ key: { tenantId: 1, seq: 1 }, unique: true }];
+
+const checkpoints = ({ db }: HasDb) => db.collection<CheckpointDoc>('checkpoints');
+
+/** The newest checkpoint of a tenant; null when there is none. */
+export function findLatestCheckpoint(database: HasDb, tenantId: string): Promise<CheckpointDoc | null> {
+  return checkpoints(database).findOne({ tenantId }, { sort: { seq: -1 } });
+}
+
+/** All checkpoints of a tenant, oldest first. */
+export function listCheckpoints(database: HasDb, tenantId: string): Promise<CheckpointDoc[]> {
+  return checkpoints(database).find({ tenantId }).sort({ seq: 1 }).toArray();
+}

@@ -1,7 +1,10 @@
-import type { Db, IndexDescription } from 'mongodb';
+import type { Db, IndexDescription, MongoClient } from 'mongodb';
 
-/** What the queries of a collection are asked of: the database, as `openDatabase` gives it. */
+/** The database as `openDatabase` gives it; the first argument of every query. */
 export type HasDb = { readonly db: Db };
+
+/** The database with the client that transactions are begun with. */
+export type HasClient = HasDb & { readonly client: MongoClient };
 
 /** The indexes of one collection. A comment at each says which question it answers. */
 export type Indexes = (IndexDescription & { key: Record<string, 1 | -1> })[];
@@ -10,3 +13,6 @@ export type Indexes = (IndexDescription & { key: Record<string, 1 | -1> })[];
 export function whenPresent(field: string): Pick<IndexDescription, 'partialFilterExpression'> {
   return { partialFilterExpression: { [field]: { $exists: true } } };
 }
+
+/** Options of a query that grows with a tenant: one that takes longer fails, rather than keep the server busy. */
+export const BOUNDED = { maxTimeMS: 20_000 } as const;

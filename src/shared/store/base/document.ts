@@ -1,4 +1,4 @@
-/** What documents of several collections have in common. */
+/** Types and conditions that several collections have in common. */
 
 /**
  * The right of one worker to act on one object. `until` is set and compared by the server's clock (`$$NOW`), so that
@@ -13,4 +13,15 @@ export type Leased = {
   interrupted: Lease | null;
 };
 
+/** A query for what nobody holds, or what its holder did not come back to in time; by the server's clock. */
+export const FREE = { $or: [{ lease: null }, { $expr: { $lt: ['$lease.until', '$$NOW'] } }] };
+
 export type Origin = { ip: string | null; userAgent: string | null };
+
+/** A keyed fingerprint was found on this credential, or on a case about it. `fingerprints` are all that the document has. */
+export type Fingerprinted = { tenantId: string; credentialId: string; fingerprints: string[] };
+
+/** Matches the keyed fingerprints that were made under a version of the tenant's fingerprint key. */
+export function fingerprintsUnder(version: number): RegExp {
+  return new RegExp(`^v${version}\\.`);
+}

@@ -1,8 +1,9 @@
 /** `key_rotations`: rotations of keys and migrations, under way and finished. */
 import type { ErrorCode } from '../../platform/errors.ts';
 import type { Entry } from '../audit/inbox.ts';
-import { type Indexes, whenPresent } from '../base/collection.ts';
+import { type HasDb, type Indexes, whenPresent } from '../base/collection.ts';
 import type { Leased } from '../base/document.ts';
+import type { DueDate } from '../base/due-date.ts';
 
 /**
  * `root`: data keys are wrapped anew; `data`: values are sealed anew; `fingerprint`: tokens are fingerprinted anew;
@@ -40,7 +41,7 @@ export type KeyRotationDoc = Leased & {
   left: number | null;
   /** The phase does not end before. */
   notBefore: Date;
-  /** What it waits for, or what does not open. */
+  /** Why it waits, or which value does not open. */
   problem: { code: ErrorCode; detail: string } | null;
   requestedBy: Entry['actor'];
   startedAt: Date;
@@ -56,3 +57,45 @@ export const INDEXES: Indexes = [
   // The sweep.
   { key: { dueAt: 1 }, ...whenPresent('dueAt') },
 ];
+
+/** Rotations that go on. */
+export const DUE: DueDate = { in: 'key_rotations', field: 'dueAt', read: [] };
+
+const rotations = ({ db }: HasDb) => db.collection<KeyRotationDoc>('key_rotations');
+
+/** One rotation, also a finished one; null where the tenant has none of that id. */
+export function findKeyRotation(
+  database: HasDb,
+  { tenantId, id }: { tenantId: string; id: string },
+): Promise<KeyRotationDoc | null> {
+  return rotations(database).findOne({ _id: id, tenantId });
+}
+
+/** The rotation of a kind that is under way in a tenant; null when there is none. */
+export function findOpenKeyRotation(
+  database: HasDb,
+  { tenantId, kind }: { tenantId: string; kind: RotationKind },
+): Promise<KeyRotationDoc | null> {
+  return rotations(database).findOne({ tenantId, kind, open: true });
+}
+
+/** The rotations that are under way, oldest first. Without `tenantId` those of all tenants: for the operator. */
+export function listOpenKeyRotations(
+  database: HasDb,
+  { tenantId }: { tenantId?: string | undefined },
+): Promise<KeyRotationDoc[]> {
+  return rotations(database)
+    .find({ ...(tenantId !== undefined && { tenantId }), open: true })
+    .sort({ _id: 1 })
+    .toArray();
+}
+
+/** Writes progress of a rotation that is still held as it was read. False, and nothing written, when it is not. */
+export async function saveKeyRotation(
+  database: HasDb,
+  { _id, tenantId, fence }: KeyRotationDoc,
+  set: Partial<KeyRotationDoc>,
+): Promise<boolean> {
+  const { matchedCount } = await rotations(database).updateOne({ _id, tenantId, fence }, { $set: set });
+  return matchedCount === 1;
+}

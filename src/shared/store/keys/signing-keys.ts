@@ -1,6 +1,7 @@
 /** `signing_keys`: our own key pairs. */
 import type { StoredSecret } from '../../sealing/secret-stores/contract.ts';
-import type { Indexes } from '../base/collection.ts';
+import { SYSTEM_TENANT_ID } from '../access/tenants.ts';
+import type { HasDb, Indexes } from '../base/collection.ts';
 import { at, type SealedPlaces } from '../base/sealed-path.ts';
 
 /** `intake`: others encrypt to it. */
@@ -21,7 +22,28 @@ export type SigningKeyDoc = {
   createdAt: Date;
 };
 
+// One key of a use signs.
 export const INDEXES: Indexes = [{ key: { use: 1 }, unique: true, partialFilterExpression: { state: 'active' } }];
 
 /** Where sealed values lie. */
 export const SEALED: SealedPlaces<SigningKeyDoc> = { sealed: (doc) => at('sealed', doc.sealed, doc._id) };
+
+const signingKeys = ({ db }: HasDb) => db.collection<SigningKeyDoc>('signing_keys');
+
+/** The key of that id and use, also when it was replaced; null when there is none. */
+export function findSigningKey(
+  database: HasDb,
+  { id, use }: { id: string; use: SigningUse },
+): Promise<SigningKeyDoc | null> {
+  return signingKeys(database).findOne({ _id: id, tenantId: SYSTEM_TENANT_ID, use });
+}
+
+/** The key of a use that signs now; null before the first is made. */
+export function findActiveSigningKey(database: HasDb, use: SigningUse): Promise<SigningKeyDoc | null> {
+  return signingKeys(database).findOne({ tenantId: SYSTEM_TENANT_ID, use, state: 'active' });
+}
+
+/** All keys, newest first. */
+export function listSigningKeys(database: HasDb): Promise<SigningKeyDoc[]> {
+  return signingKeys(database).find({ tenantId: SYSTEM_TENANT_ID }).sort({ createdAt: -1 }).toArray();
+}

@@ -1,6 +1,6 @@
 /** `authorizations`: consents under way, by the hash of their state. */
 import type { StoredSecret } from '../../sealing/secret-stores/contract.ts';
-import type { Indexes } from '../base/collection.ts';
+import type { HasDb, Indexes } from '../base/collection.ts';
 import { at, type SealedPlaces } from '../base/sealed-path.ts';
 
 export type AuthorizationDoc = {
@@ -23,9 +23,30 @@ export type AuthorizationDoc = {
   expiresAt: Date;
 };
 
+// Removed an hour after its end: until then an answer that comes late is told why.
 export const INDEXES: Indexes = [{ key: { expiresAt: 1 }, expireAfterSeconds: 3600 }];
 
 /** Where sealed values lie. */
 export const SEALED: SealedPlaces<AuthorizationDoc> = {
   codeVerifier: (doc) => at('codeVerifier', doc.codeVerifier, doc._id),
 };
+
+const authorizations = ({ db }: HasDb) => db.collection<AuthorizationDoc>('authorizations');
+
+/** The authorization of a state, by its hash. Without a tenant: the state is what names it. */
+export function findAuthorizationByStateHash(database: HasDb, stateHash: string): Promise<AuthorizationDoc | null> {
+  return authorizations(database).findOne({ _id: stateHash });
+}
+
+/** Ties an authorization to a browser, once. Resolves to whether it was this call that did it. */
+export async function bindAuthorization(
+  database: HasDb,
+  { _id, tenantId }: Pick<AuthorizationDoc, '_id' | 'tenantId'>,
+  browserHash: string,
+): Promise<boolean> {
+  const bound = await authorizations(database).updateOne(
+    { _id, tenantId, browserHash: null },
+    { $set: { browserHash } },
+  );
+  return bound.matchedCount === 1;
+}

@@ -1,7 +1,5 @@
-/** What a rotator is, and how one is chosen. Each file in `rotators/` is one; it is picked up by being there. */
+/** The contract of a rotator. Each file in `plugins/` exports one as `plugin`; it is found by being there. */
 import type { Clock } from '../../../platform/clock.ts';
-import { AppError } from '../../../platform/errors.ts';
-import { loadPlugin, pluginNames } from '../../../platform/plugins.ts';
 import type { Random } from '../../../platform/random.ts';
 import type { SecretMaterial } from '../../../providers/contract.ts';
 import type { CredentialDoc } from '../../../store/lifecycle/credentials.ts';
@@ -15,14 +13,14 @@ export type Minted = HeldSecret & {
   expiresAt: number | null;
 };
 
-/** What a rotator is given with every call. */
+/** The input of every call of a rotator. */
 export type RotationCall = {
   credential: Pick<CredentialDoc, '_id' | 'tenantId' | 'service' | 'subject' | 'kind' | 'metadata'>;
-  /** What is released now: the old secret until the promotion, the new one after. Null once it was destroyed. */
+  /** The secret that is released now: the old one until the promotion, then the new one. Null once it was destroyed. */
   current: HeldSecret | null;
   /**
    * The credential named by `metadata.admin_credential_id`, of the same tenant and service. Its secret goes only to the
-   * address in its own metadata: who imports a credential must not be able to have another's secret sent elsewhere.
+   * address in its own metadata: a caller that imports a credential must not have another's secret sent elsewhere.
    */
   admin: HeldSecret | null;
   random: Pick<Random, 'bytes'>;
@@ -63,42 +61,3 @@ export type Rotator = {
   /** Ends `old`, a secret that is not released any more, or never was. That it has ended already is success. */
   retire(call: RotationCall, old: HeldSecret): Promise<void>;
 };
-
-/** Rotators by name. */
-export type Rotators = ReadonlyMap<string, Rotator>;
-
-const FOLDER = new URL('./plugins/', import.meta.url);
-
-/** Every file in `rotators/`. */
-export async function loadRotators(): Promise<Rotators> {
-  const rotators = new Map<string, Rotator>();
-  for (const name of await pluginNames(FOLDER, import.meta.url)) {
-    rotators.set(name, await loadPlugin<Rotator>(FOLDER, import.meta.url, 'rotator', name));
-  }
-  return rotators;
-}
-
-/** The one that `metadata.rotator` names, else the first that applies. Throws `provider_unsupported`. */
-export function chooseRotator(rotators: Rotators, credential: RotationCall['credential']): Rotator {
-  return findRotator(rotators, credential) ?? refuse(rotators);
-}
-
-/** As `chooseRotator`; undefined where there is none. */
-export function findRotator(rotators: Rotators, credential: RotationCall['credential']): Rotator | undefined {
-  const named = credential.metadata.rotator;
-  return named !== undefined
-    ? rotators.get(named)
-    : [...rotators.values()].find((rotator) => rotator.appliesTo(credential));
-}
-
-/** The rotator of that name. Throws `provider_unsupported`. */
-export function namedRotator(rotators: Rotators, name: string): Rotator {
-  return rotators.get(name) ?? refuse(rotators);
-}
-
-function refuse(rotators: Rotators): never {
-  const names = [...rotators.keys()].join(', ');
-  throw new AppError('provider_unsupported', {
-    detail: `No rotator takes this credential; its metadata "rotator" may name one of: ${names}.`,
-  });
-}

@@ -5,15 +5,16 @@
 import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import { z } from 'zod';
-import { PRODUCER } from '../../../queue/hints.ts';
+import { makeBoundedMap } from '../../../platform/bounded-map.ts';
+import { PRODUCER } from '../../../queue/connections.ts';
 import { type DeliveryOutcome, defineSink, type Message, type Target } from '../contract.ts';
 
 type Settings = { queue: string };
 
-/** Queues that a process keeps open at most. */
+/** Queues that a process keeps in mind; the oldest is forgotten first. */
 const MAX_QUEUES = 1_000;
 
-/** What the consumer's BullMQ `Worker` is given as `prefix`. */
+/** The `prefix` that the consumer gives to its BullMQ `Worker`. */
 export function outboxPrefix(queuePrefix: string, tenantId: string): string {
   return `${queuePrefix}-out-${tenantId}`;
 }
@@ -32,7 +33,8 @@ export const plugin = defineSink<Settings>({
     const connection = new Redis(config.redisUrl, { ...PRODUCER, lazyConnect: true });
     connection.on('error', (err) => log.debug({ err }, 'Redis connection of the bullmq sink'));
     ended.addEventListener('abort', () => connection.disconnect(), { once: true });
-    const queues = new Map<string, Queue>();
+    // All share one connection: forgetting one closes nothing.
+    const queues = makeBoundedMap<string, Queue>(MAX_QUEUES);
     let opening: Promise<unknown> | undefined;
 
     const queueFor = ({ tenantId, settings }: Target<Settings>): Queue => {
@@ -42,8 +44,6 @@ export const plugin = defineSink<Settings>({
       const prefix = outboxPrefix(config.queuePrefix, tenantId);
       const queue = new Queue(settings.queue, { connection, prefix, skipWaitingForReady: true });
       queue.on('error', (err) => log.debug({ err }, 'queue of the bullmq sink'));
-      // They share one connection: forgetting one closes nothing.
-      if (queues.size >= MAX_QUEUES) queues.delete(queues.keys().next().value!);
       queues.set(key, queue);
       return queue;
     };

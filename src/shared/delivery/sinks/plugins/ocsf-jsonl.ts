@@ -1,19 +1,20 @@
 /**
- * Appends OCSF 1.8 events to one file per tenant and day (UTC, of the entry), for a SIEM's collector to follow. What a file
- * holds already is not written again, so a repetition after a crash leaves no double.
+ * Appends OCSF 1.8 events to one file per tenant and day (UTC, of the entry), for a SIEM's collector to follow. An event that is
+ * in the file already is not written again, so a repetition after a crash leaves no double.
  */
 import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { StringDecoder } from 'node:string_decoder';
 import { z } from 'zod';
+import { type BoundedMap, makeBoundedMap } from '../../../platform/bounded-map.ts';
 import { type DeliveryOutcome, defineSink, type Message } from '../contract.ts';
 import { toOcsf } from '../ocsf.ts';
 
 const PRODUCT = { version: '1' };
-/** Files that are kept in mind at most: the present day's of so many tenants. */
+/** Files that are kept in mind, one for a tenant and day; the one that was not written to for longest is forgotten first. */
 const MAX_FILES = 200;
 
-/** What is known of a file: how far it was read, and the ids in it. */
+/** A file as it was last read: up to which byte, the ids in it, and whether it ends within a line. */
 type Known = { size: number; ids: Set<string>; torn: boolean };
 
 export const plugin = defineSink({
@@ -26,7 +27,7 @@ export const plugin = defineSink({
   settings: () => z.strictObject({}),
 
   create({ config, log }) {
-    const files = new Map<string, Known>();
+    const files = makeBoundedMap<string, Known>(MAX_FILES);
     // Two subscriptions of a tenant share a file: one at a time.
     let last: Promise<unknown> = Promise.resolve();
     return {
@@ -52,18 +53,16 @@ export const plugin = defineSink({
   },
 });
 
-/** On disk when it resolves. */
-async function appendNew(files: Map<string, Known>, path: string, messages: Message[]): Promise<void> {
+/** Appends those messages that are not in the file yet. On disk when it resolves. */
+async function appendNew(files: BoundedMap<string, Known>, path: string, messages: Message[]): Promise<void> {
   const file = await open(path, 'a+', 0o600);
   try {
     const known = await readOn(file, files.get(path));
-    files.delete(path);
-    if (files.size >= MAX_FILES) files.delete(files.keys().next().value!);
     files.set(path, known);
     const fresh = messages.filter(({ id }) => !known.ids.has(id));
     if (fresh.length === 0) return;
     const lines = fresh.map((message) => `${JSON.stringify(toOcsf(message, PRODUCT))}\n`).join('');
-    // What a crash left of a line gets an end of its own.
+    // A crash may have left a part of a line: it gets an end of its own.
     await file.appendFile(known.torn ? `\n${lines}` : lines);
     await file.datasync();
   } finally {
@@ -75,7 +74,7 @@ const READ_BYTES = 1024 * 1024;
 
 const UID = /"uid":"(ent_[0-9a-f]+)","sequence":/;
 
-/** Reads what was appended since the last look, by whichever process. */
+/** Reads what any process appended since the last look. */
 async function readOn(file: FileHandle, before: Known = { size: 0, ids: new Set(), torn: false }): Promise<Known> {
   const { size } = await file.stat();
   // A shorter file was replaced: it is read from its beginning.

@@ -1,18 +1,17 @@
 /** Security event tokens (RFC 8417) of CAEP and RISC events, pushed by RFC 8935, signed with the key in our JWKS. */
 import { SignJWT } from 'jose';
 import { z } from 'zod';
-import type { SigningKey } from '../../../keys/signing-keys.ts';
-import { signingKey } from '../../../keys/signing-keys.ts';
+import { type SigningKey, signingKey } from '../../../keys/signing-keys.ts';
 import { type DeliveryOutcome, defineSink, type Message, type SinkDeps } from '../contract.ts';
 import { makeOutbound, type OutboundReply, outboundUrl } from '../outbound.ts';
 import { issuerOf, SSF_TYPES, securityEventOf } from '../ssf-events.ts';
 
 type Settings = { url: string; audience: string };
 
-/** How soon a rotated signing key is noticed. */
+/** A rotated signing key is noticed after this long. */
 const KEY_MS = 30_000;
 
-/** RFC 8935 §2.4: what the receiver says about the token itself. Anything else may be mended on either side. */
+/** Errors about the token itself (RFC 8935 §2.4): it will never be taken. Any other may be mended on either side. */
 const REFUSED = ['invalid_request', 'invalid_audience'];
 
 const errorBody = z.object({ err: z.string().max(100) });
@@ -50,7 +49,7 @@ export const plugin = defineSink<Settings>({
           'user-agent': 'Keyturn',
           ...(token && { authorization: `Bearer ${token.reveal()}` }),
         };
-        return verdictOf(await post({ url: settings.url, headers, body, signal }));
+        return outcomeOf(await post({ url: settings.url, headers, body, signal }));
       },
     };
   },
@@ -69,7 +68,7 @@ function sign(message: Message, { key, settings, config, now }: Signing): Promis
     .sign(key.key);
 }
 
-function verdictOf(reply: OutboundReply): DeliveryOutcome {
+function outcomeOf(reply: OutboundReply): DeliveryOutcome {
   if ('failed' in reply) {
     return reply.failed === 'interrupted' ? { kind: 'interrupted' } : { kind: 'retry', reason: reply.failed };
   }

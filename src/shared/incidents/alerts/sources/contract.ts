@@ -1,8 +1,7 @@
-/** What an alert source is. Each file in `alert-sources/` is one; it is picked up by being there. */
+/** What an alert source is. Each file in `plugins/` exports one as `plugin`; it is found by being there. */
 import type { Clock } from '../../../platform/clock.ts';
 import type { Config } from '../../../platform/config/parse.ts';
 import { AppError, type ErrorCode } from '../../../platform/errors.ts';
-import { loadPlugin, pluginNames } from '../../../platform/plugins.ts';
 import type { Random } from '../../../platform/random.ts';
 import type { Secret } from '../../../platform/secret.ts';
 
@@ -16,19 +15,19 @@ export type AlertDelivery = {
   now: number;
 };
 
-/** One leak that a party reports. What it names is looked up; naming nothing, it becomes a case for a person. */
+/** One leak that a party reports. The token, fingerprint or credential that it names is looked up; one that names none becomes a case for a person. */
 export type ReportedLeak = {
-  /** The leaked string itself: it is fingerprinted and dropped. */
+  /** The leaked string itself. It is fingerprinted, and kept nowhere. */
   token?: Secret;
-  /** One of ours, as in `v1.…`. */
+  /** A fingerprint of ours, `v1.…`. */
   fingerprint?: string;
   credentialId?: string;
-  /** Whether it is known to be out: then it is contained before anyone is asked. */
+  /** Whether the secret is known to be out. Then it is contained before anyone is asked. */
   confirmed: boolean;
   /** The party's own word for the kind of secret. */
   kind: string | null;
   url: string | null;
-  /** The party's own name of the alert, e.g. `octo/repo#42`: reports of the same name are one case. */
+  /** The party's own name of the alert, e.g. `octo/repo#42`. Reports with the same name are one case. */
   reference: string | null;
 };
 
@@ -37,14 +36,17 @@ export type LeakResult = { status: 'accepted' | 'duplicate' | 'unmatched'; event
 
 /** A delivery whose signature holds. */
 export type VerifiedDelivery = {
-  /** The same for a repetition and for nothing else. Must be part of what is signed: a header that is not is anyone's to change. */
+  /**
+   * The same for a repetition of the delivery, different for every other. It must be taken from what is signed: anyone could
+   * change a header that is not, and so have one delivery taken twice.
+   */
   id: string;
   leaks: ReportedLeak[];
   /** The reply, in the party's own format; `results` are in the order of `leaks`. */
   answer(results: LeakResult[]): { status: 200 | 202; body: unknown };
 };
 
-/** Throws what `refuse` makes; nothing else. */
+/** Verifies deliveries. Throws only what `refuse` makes. */
 export type AlertSource = {
   /** A delivery to the address of one tenant's source, signed with the secret that it was given. */
   verify(delivery: AlertDelivery, secrets: readonly Secret[]): Promise<VerifiedDelivery>;
@@ -52,6 +54,7 @@ export type AlertSource = {
   verifyShared?(delivery: AlertDelivery): Promise<VerifiedDelivery>;
 };
 
+/** What a source is created with. */
 export type AlertSourceDeps = { clock: Clock; config: Config };
 
 /** What each file exports as `plugin`. */
@@ -66,7 +69,7 @@ export type AlertSourcePlugin = {
   create(deps: AlertSourceDeps): AlertSource;
 };
 
-/** Why a delivery is refused; on the record as the reason of `alert.refused`. */
+/** Why a delivery is refused. The key is the `reason` of the entry `alert.refused`. */
 export const REFUSALS = {
   signature_missing: { code: 'signature_invalid', detail: 'The signature headers are missing or malformed.' },
   signature_mismatch: { code: 'signature_invalid', detail: 'The signature does not match the body.' },
@@ -84,17 +87,6 @@ export function refuse(reason: RefusalReason): AppError {
   return new AppError(REFUSALS[reason].code, { detail: REFUSALS[reason].detail, internal: reason });
 }
 
-const FOLDER = new URL('./plugins/', import.meta.url);
-
-/** Every alert source that there is, by name. */
-export async function loadAlertSources(): Promise<Map<string, AlertSourcePlugin>> {
-  const sources = new Map<string, AlertSourcePlugin>();
-  for (const name of await pluginNames(FOLDER, import.meta.url)) {
-    sources.set(name, await loadPlugin<AlertSourcePlugin>(FOLDER, import.meta.url, 'alert source', name));
-  }
-  return sources;
-}
-
 /** A body as JSON. Throws the refusal `malformed`. */
 export function parseJson(text: string): unknown {
   try {
@@ -104,13 +96,13 @@ export function parseJson(text: string): unknown {
   }
 }
 
-/** An address without what may be secret in it: no user, query or fragment. Null when it is none. */
+/** A URL without the parts that may hold a secret: user, query and fragment. Null for what is no http(s) URL. */
 export function plainUrl(value: string | null | undefined): string | null {
   const url = value ? URL.parse(value) : null;
   return url && /^https?:$/.test(url.protocol) ? `${url.origin}${url.pathname}`.slice(0, 2_048) : null;
 }
 
-/** The reply of sources that have no format of their own. */
+/** The reply to parties that expect no format of their own. */
 export function plainAnswer(results: LeakResult[]): { status: 202; body: { results: LeakResult[] } } {
   return { status: 202, body: { results } };
 }

@@ -4,17 +4,18 @@ import { refuse } from './contract.ts';
 
 const TIMEOUT_MS = 5_000;
 const MAX_AGE_MS = 24 * 60 * 60_000;
-/** Anyone may send an unknown key id: it makes us ask GitHub at most this often. Milliseconds. */
-const FLOOR_MS = 60_000;
+/** Anyone may send an unknown key id, and so make us ask GitHub: not again before this time has passed. Milliseconds. */
+const MIN_INTERVAL_MS = 60_000;
 
 const reply = z.object({ public_keys: z.array(z.object({ key_identifier: z.string(), key: z.string() })).max(100) });
 
+/** Finds GitHub's public keys by their id. */
 export type GithubKeys = {
   /** The public key (PEM) of that id, or null when GitHub publishes none. Throws the refusal `keys_unavailable`. */
   find(id: string): Promise<string | null>;
 };
 
-/** The public keys of GitHub's partner programme: fetched when one is needed, kept for a day, again when an id is new. */
+/** The public keys of GitHub's partner programme: fetched when one is needed, kept for a day, fetched again when an id is not among them. */
 export function makeGithubKeys(url: string, clock: Pick<Clock, 'now'>): GithubKeys {
   let known = new Map<string, string>();
   let fetchedAt = Number.NEGATIVE_INFINITY;
@@ -31,8 +32,8 @@ export function makeGithubKeys(url: string, clock: Pick<Clock, 'now'>): GithubKe
     find: async (id) => {
       const isFresh = clock.now() - fetchedAt < MAX_AGE_MS;
       if (isFresh && known.has(id)) return known.get(id)!;
-      if (underWay === null && clock.now() - askedAt < FLOOR_MS) {
-        // Old keys are better than none; an id that was not there a moment ago is not there now.
+      if (underWay === null && clock.now() - askedAt < MIN_INTERVAL_MS) {
+        // An old key is better than none. An id that was not published a moment ago counts as not published.
         if (known.has(id)) return known.get(id)!;
         if (isFresh) return null;
         throw refuse('keys_unavailable');

@@ -2,8 +2,9 @@ import type { Observation, Rule } from '../contract.ts';
 
 const RELEASED = 'credential.accessed';
 const BURST_MS = 60_000;
+/** Distinct credentials within a minute that make a burst, at least. */
 const DISTINCT = 50;
-/** A burst is so many times what the principal did in any minute before. */
+/** A burst has this many times the credentials of the principal's busiest minute before it. */
 const TIMES = 4;
 
 /** One principal fetches the tokens of many credentials at once: what a thief of an API key does first. */
@@ -12,9 +13,9 @@ export const plugin: Rule = {
   about: `one principal releases ${DISTINCT} or more distinct credentials within a minute, ${TIMES} times what it did before`,
   watches: { [RELEASED]: 'principal' },
   window: { types: [RELEASED], ms: 60 * 60_000, most: 2_000 },
-  judge: (signal, earlier) => {
-    const since = signal.at - BURST_MS;
-    const recent = distinct([...earlier.filter(({ at }) => at > since), signal]);
+  judge: (observed, earlier) => {
+    const since = observed.at - BURST_MS;
+    const recent = distinct([...earlier.filter(({ at }) => at > since), observed]);
     if (recent < DISTINCT) return null;
     const before = busiestMinute(earlier.filter(({ at }) => at <= since));
     if (recent < before * TIMES) return null;
@@ -26,15 +27,15 @@ export const plugin: Rule = {
   },
 };
 
-function distinct(signals: readonly Observation[]): number {
-  return new Set(signals.filter(isRelease).map(({ credentialId }) => credentialId)).size;
+function distinct(observations: readonly Observation[]): number {
+  return new Set(observations.filter(isRelease).map(({ credentialId }) => credentialId)).size;
 }
 
 function isRelease({ type, outcome }: Observation): boolean {
   return type === RELEASED && outcome === 'success';
 }
 
-function busiestMinute(signals: readonly Observation[]): number {
-  const minutes = Map.groupBy(signals, ({ at }) => Math.floor(at / BURST_MS));
+function busiestMinute(observations: readonly Observation[]): number {
+  const minutes = Map.groupBy(observations, ({ at }) => Math.floor(at / BURST_MS));
   return Math.max(0, ...[...minutes.values()].map(distinct));
 }

@@ -1,6 +1,6 @@
 import type { Rule } from '../contract.ts';
 
-/** Someone found the secret where it should not be. */
+/** Somebody reports that a secret was found where it should not be. */
 export const plugin: Rule = {
   name: 'leaked-secret',
   about: 'a secret that someone has found outside: confirmed by the party that reports it, or suspected',

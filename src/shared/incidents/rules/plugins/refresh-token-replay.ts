@@ -4,10 +4,10 @@ const DAY_MS = 24 * 60 * 60_000;
 const GOOD = new Set(['credential.activated', 'credential.refreshed']);
 
 /**
- * The provider ended a grant although we presented the newest refresh token that it gave us. With a provider that rotates
- * refresh tokens that is what reuse by someone else looks like (RFC 9700 §4.14.2), and also what a person's own withdrawal
- * looks like. It is a race of our own making when an attempt before may have spent the token: then no thief is needed to
- * explain it. What tells theft from withdrawal is a use of the token from where it was never used.
+ * The provider ended a grant although we presented the newest refresh token that it gave us. Where a provider rotates refresh
+ * tokens, that is the sign of theft (RFC 9700 §4.14.2): somebody else used the token. There are two innocent explanations. The
+ * person withdrew consent; a use of the token from where it was never released to tells theft from that. Or an earlier attempt
+ * of ours spent the token without our knowing: then it is a race of our own, and no thief is needed to explain it.
  */
 export const plugin: Rule = {
   name: 'refresh-token-replay',
@@ -24,9 +24,9 @@ export const plugin: Rule = {
     ms: 30 * DAY_MS,
     most: 500,
   },
-  judge: (signal, earlier, { rotatesRefreshTokens }) => {
-    if (signal.reason === 'refresh_outcome_unknown') return race('a worker died between the refresh and its record');
-    if (signal.reason !== 'provider_grant_ended' || rotatesRefreshTokens !== true) return null;
+  judge: (observed, earlier, { rotatesRefreshTokens }) => {
+    if (observed.reason === 'refresh_outcome_unknown') return race('a worker died between the refresh and its record');
+    if (observed.reason !== 'provider_grant_ended' || rotatesRefreshTokens !== true) return null;
     const lastGood = earlier.findLastIndex(({ type }) => GOOD.has(type));
     if (lastGood === -1) return null;
     const since = earlier.slice(lastGood + 1);
@@ -37,7 +37,7 @@ export const plugin: Rule = {
   },
 };
 
-/** A failure without a clear answer: the provider may have taken the token all the same. */
+/** A failure without a clear answer: the provider may have spent the token all the same. */
 function isUnclearAttempt({ type, reason }: Observation): boolean {
   const isAnswer = reason === 'provider_throttled' || reason === 'provider_misconfigured';
   return type === 'credential.refresh_failed' && !isAnswer;
@@ -62,13 +62,13 @@ function theft(strangeNetworks: number) {
   };
 }
 
-/** Networks that reported a use with an agent, neither of which any release went to. */
-function strangers(signals: readonly Observation[]): number {
-  const released = signals.filter(({ type }) => type === 'credential.accessed');
+/** How many networks a use was reported from that no release went to, by an agent that no release went to. */
+function strangers(observations: readonly Observation[]): number {
+  const released = observations.filter(({ type }) => type === 'credential.accessed');
   if (released.length === 0) return 0;
   const networks = new Set(released.map(({ ip }) => networkOf(ip)));
   const agents = new Set(released.map(({ userAgent }) => userAgent));
-  const strange = signals.filter(
+  const strange = observations.filter(
     ({ type, ip, userAgent }) =>
       type === 'credential.usage_reported' && !networks.has(networkOf(ip)) && !agents.has(userAgent),
   );

@@ -20,7 +20,7 @@ const UNREADABLE = new Set([
   'ValidationException',
 ]);
 
-/** What to do about an outage. */
+/** Advice for the operator, by the name of the error. */
 const ADVICE: Record<string, string> = {
   AccessDeniedException: 'AWS KMS denies permission: allow kms:Encrypt, kms:Decrypt and kms:DescribeKey on the key.',
   CredentialsProviderError: 'There are no AWS credentials: set them in the environment or attach a role.',

@@ -7,7 +7,7 @@ import type { KeyProvider, KeyProviderPlugin, WrapContext } from '../contract.ts
 
 const KEY_BYTES = 32;
 
-/** What a wrapped data key is bound to. Written and read by this file only. */
+/** The protected header of a wrapped data key, which binds it. Written and read by this file only. */
 const HEADER = z.strictObject({
   alg: z.literal('A256KW'),
   enc: z.literal('A256GCM'),

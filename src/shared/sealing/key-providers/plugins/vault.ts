@@ -3,7 +3,7 @@ import type { VaultReply } from '../../hashicorp/http.ts';
 import { makeVaultServer, type VaultServer } from '../../hashicorp/server.ts';
 import type { KeyProvider, KeyProviderPlugin, WrapContext } from '../contract.ts';
 
-/** What there is to know of a transit key before it is used. */
+/** The properties of a transit key that its use depends on. */
 type TransitKey = { derived: boolean; latestVersion: number };
 
 /** Ciphers that authenticate associated data; others cannot bind a data key to its tenant. */
@@ -25,7 +25,7 @@ function makeTransit(server: VaultServer, mount: string, name: string): KeyProvi
   const prefix = `vault:${mount}/${name}:v`;
   let derived: Promise<boolean> | undefined;
 
-  /** A key is derived or not for all its life, so that one look will do. */
+  /** A key is derived or not for all its life, so one look is enough. */
   async function bindingOf(context: WrapContext) {
     derived ??= readKey(server, mount, name).then((key) => key.derived);
     const isDerived = await derived.catch((error) => {

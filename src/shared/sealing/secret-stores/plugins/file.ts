@@ -9,7 +9,7 @@ const NAME = 'file';
 const FILES_AT_ONCE = 16;
 const FILE_MODE = 0o600;
 const DIRECTORY_MODE = 0o700;
-/** A file that is being written is done, or its writer is gone, after this time. Milliseconds. */
+/** After this time a file that is being written is finished, or its writer is gone. Milliseconds. */
 const WRITING_MS = 3_600_000;
 
 /**
@@ -118,7 +118,7 @@ async function removeAll(root: string, object: string): Promise<void> {
   for (const name of names.filter((one) => one.startsWith(`${object}.`))) await remove(join(directory, name));
 }
 
-/** What writers that were killed left behind: sealed, and named by nothing. */
+/** Removes what writers that were killed left behind: sealed, and named by nothing. */
 async function removeUnfinished(directory: string, before: number): Promise<void> {
   for (const name of await namesIn(directory)) {
     const path = join(directory, name);

@@ -122,7 +122,7 @@ async function connected<T>(call: RotationCall, link: Link, work: (run: Run) => 
   const stop = () => redis.disconnect();
   call.signal.addEventListener('abort', stop, { once: true });
   redis.on('error', () => {});
-  // What the driver throws carries the command's arguments: it is not kept as a cause.
+  // An error of the driver carries the command's arguments: it is not kept as a cause.
   const run: Run = (command, ...args) =>
     redis.call(command, ...args).catch((error: unknown) => {
       throw call.signal.aborted ? abortError(call.signal) : failureOf(error, args[0] ?? '');

@@ -55,7 +55,7 @@ export function isHubSignature(secrets: readonly Secret[], raw: Buffer, signatur
   });
 }
 
-/** What asks for something to be done. `resolved`, `revoked` and the like tell of what was. */
+/** Actions that report a leak. All others, e.g. `resolved`, tell what became of one. */
 const ACTIONS = new Set(['created', 'reopened', 'publicly_leaked', 'validated']);
 
 const scanningAlert = z.object({
@@ -65,13 +65,13 @@ const scanningAlert = z.object({
     secret_type: z.string().max(80).optional(),
     validity: z.string().optional(),
     html_url: z.string().max(2_048).optional(),
-    // The webhook leaves it out; the same shape from the REST API, passed on by someone, has it.
+    // GitHub's webhook leaves it out. It is there when somebody passes an alert of the REST API on, which has the same shape.
     secret: z.string().min(1).max(16_384).optional(),
   }),
   repository: z.object({ full_name: z.string().max(140) }),
 });
 
-/** `X-GitHub-Delivery` is not signed: equal bytes are one delivery, whatever that header says. */
+/** The delivery's id is a hash of its body: the header `X-GitHub-Delivery` is not signed, so anyone could change it. */
 function webhook({ raw, headers }: AlertDelivery, secrets: readonly Secret[]): VerifiedDelivery {
   const signature = headers['x-hub-signature-256'];
   if (!signature || !headers['x-github-delivery']) throw refuse('signature_missing');
@@ -97,7 +97,7 @@ function leaksOf(body: unknown): ReportedLeak[] {
   ];
 }
 
-/** A webhook may be set to send its JSON as the form field `payload`. */
+/** GitHub can be set to send the JSON as the form field `payload`. */
 function textOf(raw: Buffer, contentType = ''): string {
   const text = raw.toString();
   return contentType.startsWith('application/x-www-form-urlencoded')
@@ -116,7 +116,7 @@ const partnerBody = z.array(
   }),
 );
 
-/** The programme's answer says of each token, by its hash, whether it is ours. */
+/** The answer tells GitHub of each token, by its hash, whether it is ours. */
 function partner({ raw }: AlertDelivery): VerifiedDelivery {
   const parsed = partnerBody.safeParse(parseJson(raw.toString()));
   if (!parsed.success) throw refuse('malformed');

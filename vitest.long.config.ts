@@ -1,0 +1,14 @@
+import { globSync, readFileSync } from 'node:fs';
+import { defineConfig, mergeConfig } from 'vitest/config';
+import base from './vitest.config.ts';
+
+/** The files whose tests ask `atLength` (testkit/length.ts) how thorough they are to be. */
+const long = globSync('test/**/*.test.ts', { cwd: import.meta.dirname }).filter((file) =>
+  readFileSync(`${import.meta.dirname}/${file}`, 'utf8').includes('atLength('),
+);
+
+/** `npm run test:long`: the tests that can be long, at their full length. */
+export default mergeConfig(
+  { ...base, test: { ...base.test, include: [] } },
+  defineConfig({ test: { include: long, provide: { length: 'long' } } }),
+);
