@@ -70,14 +70,15 @@ export async function startWorkers(given: Omit<WorkerDeps, 'placesAt'>): Promise
   // To the very end, and in a loop of its own: recovery may wait for MongoDB, and a silent journal is taken to be abandoned.
   const touching = repeat(deps, TOUCH, ended.signal, async () => deps.journal.touch());
   const loops = [repeat(deps, RECOVER, draining.signal, () => recoverJournals(deps, jobs))];
+  const chosen = [...jobs.values()].filter(({ name }) => names.includes(name));
+  const consumers = await openConsumers(deps, chosen, draining.signal);
+  // Last: its first round would find Redis not connected yet.
   if (names.includes(SWEEP)) {
     const pauseMs = config.sweepPauseMs;
     loops.push(
       repeat(deps, { pauseMs, missed: 'a round of the sweep was missed' }, draining.signal, () => sweep(deps)),
     );
   }
-  const chosen = [...jobs.values()].filter(({ name }) => names.includes(name));
-  const consumers = await openConsumers(deps, chosen, draining.signal);
   log.info({ queues: names, workerId: deps.workerId }, 'workers are running');
   return {
     stop: async () => {
