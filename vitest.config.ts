@@ -6,6 +6,7 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: ['testkit/setup/global-setup.ts'],
+    setupFiles: ['testkit/setup/end-processes.ts'],
     provide: { length: 'short' },
     pool: 'forks',
     // Loading the source takes longer than most files: a process runs one file after another, each with a database of its own.

@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { Environment } from '../../local/tools/apt.ts';
-import { startChild } from '../../local/tools/children.ts';
+import { type Child, startChild } from '../../local/tools/children.ts';
 import { PATIENCE_MS, until } from '../until.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -34,9 +34,17 @@ export type KeyturnProcess = {
   readonly exited: Promise<number | null>;
 };
 
+/** Those that run now. Test files that run one after another in one process share it. */
+const running = new Set<Child>();
+
+/** Ends what a test file has left running, so that it takes nothing from the next one. */
+export async function endProcesses(): Promise<void> {
+  await Promise.all([...running].map((child) => child.stop('SIGKILL')));
+}
+
 /**
- * Starts `node src/api/main.ts` or another program with exactly these variables, and PATH and HOME. It does not outlive
- * us, whatever happens.
+ * Starts `node src/api/main.ts` or another program with exactly these variables, and PATH and HOME. It outlives neither us,
+ * whatever happens, nor the test file that started it.
  */
 export async function startProcess(
   program: keyof typeof PROGRAMS,
@@ -48,6 +56,8 @@ export async function startProcess(
     env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
+  running.add(child);
+  void child.exited.then(() => running.delete(child));
   // Its end comes before its last words have been read: those have been when its streams are closed.
   const exited = new Promise<number | null>((resolve) => child.process.once('close', resolve));
   const logs: LogLine[] = [];
