@@ -85,11 +85,10 @@ test('promise 3: 50 callers ask for a token that has expired: one refresh, 50 go
     },
     { what: 'the token to expire' },
   );
-  // The others are left alone, so that every refresh that is counted is this one's: also those whose jobs wait in a queue still.
-  await keyturn.mongo
-    .db(keyturn.env.KEYTURN_DATABASE)
-    .collection('credentials')
-    .updateMany({}, { $set: { due: {}, claimed: {} } });
+  // Every refresh that is counted is to be this one's: jobs for the others wait in the queue still, and find them at rest.
+  const credentials = keyturn.mongo.db(keyturn.env.KEYTURN_DATABASE).collection<{ _id: string }>('credentials');
+  await credentials.updateMany({ _id: { $ne: id } }, { $set: { state: 'quarantined' } });
+  await credentials.updateMany({}, { $set: { due: {}, claimed: {} } });
   await keyturn.startWorkers();
   const before = server.counts.refreshes;
   // Slow enough that all of them ask before the one refresh ends.
