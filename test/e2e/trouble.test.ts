@@ -7,6 +7,7 @@ import { type Servers, startServers } from '../../local/servers/both.ts';
 import { freePort } from '../../local/tools/ports.ts';
 import { inParallel } from '../../src/shared/platform/concurrency/in-parallel.ts';
 import type { CredentialDoc } from '../../src/shared/store/lifecycle/credentials.ts';
+import { atLength } from '../../testkit/length.ts';
 import type { Answer } from '../../testkit/messages/caller.ts';
 import type { KeyturnProcess } from '../../testkit/processes/keyturn.ts';
 import type { AuthorizationServer } from '../../testkit/servers/authorization-server.ts';
@@ -16,6 +17,9 @@ import { type Load, startLoad } from './load.ts';
 import { acmeOn, allSettled, connectAll, type Keyturn, makeKeyturn, startServerFor } from './support.ts';
 
 const CREDENTIALS = 40;
+
+/** How often a worker is killed after each kind of answer. */
+const KILLS = atLength({ short: 1, long: 3 });
 
 // Short: what a killed worker holds is free again when its lease ends.
 const env = testEnvironment({ KEYTURN_LEASE_SECONDS: '6' });
@@ -67,8 +71,8 @@ test('promises 2, 3 and 4: whatever is killed, wiped or stopped, what was accept
   await connectAll(keyturn, server, { count: CREDENTIALS, atOnce: 8 });
   load = startLoad(keyturn, server);
 
-  for (let round = 0; round < 3; round += 1) await killAfter('exchanges');
-  for (let round = 0; round < 3; round += 1) await killAfter('refreshes');
+  for (let round = 0; round < KILLS; round += 1) await killAfter('exchanges');
+  for (let round = 0; round < KILLS; round += 1) await killAfter('refreshes');
   await flushRedis();
   await killAfter('exchanges');
   await api.kill9();
