@@ -10,5 +10,6 @@ const long = globSync('test/**/*.test.ts', { cwd: import.meta.dirname }).filter(
 /** `npm run test:long`: the tests that can be long, at their full length. */
 export default mergeConfig(
   { ...base, test: { ...base.test, include: [] } },
-  defineConfig({ test: { include: long, provide: { length: 'long' } } }),
+  // One file at a time: at full length each asks for the whole machine.
+  defineConfig({ test: { include: long, provide: { length: 'long' }, maxWorkers: 1 } }),
 );
