@@ -1,10 +1,11 @@
 import { defineConfig } from 'vitest/config';
 import LongFirst from './testkit/setup/long-first.ts';
 
-/** `npm test`: every test, those that can be long at their short length. */
+/** `npm test`: every test but the `.long` ones; those that can be long at their short length. */
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    exclude: ['test/**/*.long.test.ts'],
     globalSetup: ['testkit/setup/global-setup.ts'],
     setupFiles: ['testkit/setup/end-processes.ts'],
     provide: { length: 'short' },

@@ -7,7 +7,6 @@ import { type Servers, startServers } from '../../local/servers/both.ts';
 import { freePort } from '../../local/tools/ports.ts';
 import { inParallel } from '../../src/shared/platform/concurrency/in-parallel.ts';
 import type { CredentialDoc } from '../../src/shared/store/lifecycle/credentials.ts';
-import { atLength } from '../../testkit/length.ts';
 import type { Answer } from '../../testkit/messages/caller.ts';
 import type { KeyturnProcess } from '../../testkit/processes/keyturn.ts';
 import type { AuthorizationServer } from '../../testkit/servers/authorization-server.ts';
@@ -19,7 +18,7 @@ import { acmeOn, allSettled, connectAll, type Keyturn, makeKeyturn, startServerF
 const CREDENTIALS = 40;
 
 /** How often a worker is killed after each kind of answer. */
-const KILLS = atLength({ short: 1, long: 3 });
+const KILLS = 3;
 
 // Short: what a killed worker holds is free again when its lease ends.
 const env = testEnvironment({ KEYTURN_LEASE_SECONDS: '6' });
