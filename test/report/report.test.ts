@@ -4,6 +4,7 @@ import { chainEntries } from '../../src/shared/audit/chain.ts';
 import { newId } from '../../src/shared/platform/ids.ts';
 import { complianceSchema } from '../../src/shared/report/schema.ts';
 import type { IncidentDoc } from '../../src/shared/store/compromise/incidents.ts';
+import { incidentDoc } from '../../testkit/incidents.ts';
 import { testEnvironment } from '../../testkit/system.ts';
 import { ACME, expectProblem, startApi } from '../api/support.ts';
 
@@ -38,29 +39,15 @@ async function tenantWithHistory() {
 
 function incident(tenantId: string, containedInMs: number | null): IncidentDoc {
   const detectedAt = ago(3);
-  return {
+  return incidentDoc({
     _id: newId('incident', api.deps),
     tenantId,
     status: containedInMs === null ? 'waiting' : 'contained',
     severity: containedInMs === null ? 'medium' : 'critical',
-    confidence: 'confirmed',
-    credentialId: null,
-    principalId: null,
     service: 'acme',
-    subject: null,
-    findings: [],
-    alert: null,
-    steps: [],
-    waitingFor: null,
-    approved: [],
-    version: 1,
-    attempts: 0,
     detectedAt,
-    openedAt: detectedAt,
     containedAt: containedInMs === null ? null : new Date(detectedAt.getTime() + containedInMs),
-    acknowledged: null,
-    resolved: null,
-  };
+  });
 }
 
 const read = (key: string, query = '', headers: Record<string, string> = {}) =>

@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { DeliveryDoc } from '../../../src/shared/store/delivery/deliveries.ts';
+import { incidentDoc } from '../../../testkit/incidents.ts';
 import { testEnvironment } from '../../../testkit/system.ts';
 import { ACME, expectProblem, importEvent, startApi } from '../support.ts';
 
@@ -30,7 +31,11 @@ beforeAll(async () => {
     .insertMany(Array.from({ length: ROWS }, (_, row) => deliveryDoc(tenantId, row + 1)));
   await api.deps.database
     .collection('incidents')
-    .insertMany(Array.from({ length: ROWS }, (_, row) => incidentDoc(tenantId, row)) as never[]);
+    .insertMany(
+      Array.from({ length: ROWS }, (_, row) =>
+        incidentDoc({ _id: `inc_${row}`, tenantId, detectedAt: new Date(row) }),
+      ) as never[],
+    );
 });
 
 function deliveryDoc(tenantId: string, seq: number): DeliveryDoc {
@@ -47,33 +52,6 @@ function deliveryDoc(tenantId: string, seq: number): DeliveryDoc {
     lastError: null,
     firstAttemptAt: at,
     lastAttemptAt: at,
-  };
-}
-
-function incidentDoc(tenantId: string, row: number) {
-  const at = new Date(row);
-  return {
-    _id: `inc_${row}`,
-    tenantId,
-    status: 'contained',
-    severity: 'high',
-    confidence: 'confirmed',
-    credentialId: null,
-    principalId: null,
-    service: null,
-    subject: null,
-    findings: [],
-    alert: null,
-    steps: [],
-    waitingFor: null,
-    approved: [],
-    version: 1,
-    attempts: 0,
-    detectedAt: at,
-    openedAt: at,
-    containedAt: at,
-    acknowledged: null,
-    resolved: null,
   };
 }
 
